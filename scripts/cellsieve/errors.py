@@ -1,0 +1,17 @@
+"""The two kinds of trouble that are nobody's bug."""
+
+
+class UserError(Exception):
+    """A mistake in the sheet, the configuration or a command line.
+
+    The message is one line: what is wrong, where, and what is allowed. It is
+    shown without a traceback and the program exits with 2.
+    """
+
+
+class BadFieldError(Exception):
+    """A field whose image cannot be decoded or used.
+
+    The message is the reason that the tables show. The field is recorded as
+    ``rejected`` and the other fields go on.
+    """
