@@ -64,3 +64,33 @@ def tiles(
 
 def _clip(start: int, stop: int, length: int) -> slice:
     return slice(max(start, 0), min(stop, length))
+
+
+def sample_windows(
+    shape: tuple[int, int], size: int = 1024, most: int = 2
+) -> list[tuple[slice, slice]]:
+    """Return evenly spread windows that stand for a plane.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the plane in pixels.
+    size : int
+        Side of a window in pixels.
+    most : int
+        Number of windows along an axis much longer than one.
+
+    Returns
+    -------
+    list of tuple of slice
+        The whole plane when it is small enough.
+    """
+    along = []
+    for length in shape:
+        # a plane that is hardly larger than a window is one window
+        count = most if length > 1.5 * size else 1
+        size_here = size if count > 1 else length
+        room = length - size_here
+        starts = [round(room * i / max(count - 1, 1)) for i in range(count)]
+        along.append([slice(s, s + size_here) for s in starts])
+    return [(y, x) for y in along[0] for x in along[1]]

@@ -1,0 +1,72 @@
+"""Learn what normal nuclei look like: the bank that anomalies are measured against."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellsieve.cli import parser, run
+
+log = logging.getLogger("build_reference")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Describe the reference nuclei of all fields; write bank, calibration, thumbnails."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--fields",
+        required=True,
+        help="manifest with field, slide, qc, dapi, nuclei, reference_nuclei",
+    )
+    options.add_argument("--method", default="features", choices=["features"])
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument(
+        "--trim",
+        action="store_true",
+        help="the fields are not known to be normal: leave out their extremes, calibrate nothing",
+    )
+    options.add_argument("--bank", required=True, help="output, .parquet")
+    options.add_argument("--calibration", required=True, help="output, .parquet")
+    options.add_argument("--thumbnails", required=True, help="output, .zarr.zip")
+    options.add_argument("--record", required=True, help="output, .json")
+    args = options.parse_args(argv)
+
+    from cellsieve.files import write_json
+    from cellsieve.manifest import read_manifest
+    from cellsieve.reference_model import build, write_model
+
+    rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei"])
+    for row in rows:
+        row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
+    model = build(rows, args.seed, args.trim)
+    write_model(model, args.bank, args.calibration, args.thumbnails, rows)
+    write_json(args.record, _record(model, args, rows))
+    log.info("%d nuclei in the bank, %d calibrate", len(model.bank), len(model.calibration))
+
+
+def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from cellsieve import __version__
+    from cellsieve.provenance import file_sha256
+
+    return {
+        "method": args.method,
+        "seed": args.seed,
+        "version": __version__,
+        "diameter_px": model.diameter,
+        "pixel_size_um": model.pixel_size_um,
+        "bank": len(model.bank),
+        "calibration": len(model.calibration),
+        "split_by": model.split_by,
+        "notes": model.notes,
+        "fields": [
+            {"field": row["field"], "image_sha256": row["quality"]["image_sha256"]} for row in rows
+        ],
+        "sha256": {
+            name: file_sha256(getattr(args, name)) for name in ("bank", "calibration", "thumbnails")
+        },
+    }
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,170 @@
+"""The calls of a slide: one row a nucleus, each withheld or unusual call with its reasons."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cellsieve.anomaly_calls import AnomalyCalls, call_anomalies
+from cellsieve.cell_table import call_columns
+from cellsieve.fish_calls import changed_probes, fish_calls, probe_states
+from cellsieve.signal_counts import ProbeCounts, count_probe
+from cellsieve.slide_inputs import SlideInputs
+
+_TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
+_ENDS = ("fish_call", "reasons")
+
+
+class CallOptions(NamedTuple):
+    """Options of section ``calls``.
+
+    Attributes
+    ----------
+    q : float
+        False discovery rate up to which nuclei are suspicious.
+    z : float
+        Robust z from which they are, without a reference.
+    min_gain_probes : int
+        Gains that make a CAC.
+    split_diameters : float
+        See `count_probe`.
+    """
+
+    q: float
+    z: float
+    min_gain_probes: int
+    split_diameters: float
+
+
+class SlideCalls(NamedTuple):
+    """The calls of a slide and what they rest on.
+
+    Attributes
+    ----------
+    table : DataFrame
+        With the columns of `call_columns`.
+    whole : ndarray, (n,), bool
+        Nuclei that do not touch the border and overlap no other.
+    anomalies : AnomalyCalls
+    probes : dict of str to ProbeCounts
+    """
+
+    table: pd.DataFrame
+    whole: np.ndarray
+    anomalies: AnomalyCalls
+    probes: dict[str, ProbeCounts]
+
+
+def call_slide(
+    slide: str,
+    found: SlideInputs,
+    probes: Sequence[str],
+    options: CallOptions,
+    n_calibration: int | None = None,
+) -> SlideCalls:
+    """Call every nucleus of a slide.
+
+    Parameters
+    ----------
+    slide : str
+    found : SlideInputs
+    probes : sequence of str
+        In the order of the configuration.
+    options : CallOptions
+    n_calibration : int, optional
+        Reference nuclei that the p-values were had from.
+    """
+    nuclei = found.nuclei
+    whole = ~(nuclei["touches_border"] | nuclei["overlapping"]).to_numpy(bool)
+    anomalies = call_anomalies(nuclei, whole, options.q, options.z)
+    presumed_normal = anomalies.call != "suspicious"
+    counted, states = {}, {}
+    for probe in probes:
+        readable = nuclei["field"].map(lambda f, p=probe: p in found.seen[f]).to_numpy(bool)
+        spots = found.signals[found.signals["probe"] == probe]
+        counted[probe] = count_probe(
+            spots, readable, whole, presumed_normal, options.split_diameters
+        )
+        states[probe] = probe_states(counted[probe], readable, whole)
+    fish = fish_calls(list(states.values()), len(nuclei), options.min_gain_probes)
+    reasons = _Reasons(len(nuclei))
+    _explain_nucleus(reasons, found)
+    _explain_anomaly(reasons, nuclei, whole, anomalies, n_calibration)
+    _explain_fish(reasons, whole, fish, states)
+    table = nuclei.drop(columns=["area_px", "touches_border", "overlapping"]).assign(
+        slide=slide,
+        anomaly_z=anomalies.z,
+        anomaly_q=anomalies.q,
+        call=anomalies.call,
+        fish_call=fish,
+        reasons=reasons.texts,
+        **{probe: pd.array(c.counts, dtype="Int64") for probe, c in counted.items()},
+        **{f"{probe}_state": s for probe, s in states.items()},
+    )
+    return SlideCalls(table[call_columns(probes)], whole, anomalies, counted)
+
+
+def call_types(probes: Sequence[str]) -> dict[str, str]:
+    """Columns and pandas dtypes of ``calls.parquet``."""
+    types = dict.fromkeys(call_columns(probes), "float64")
+    types |= dict.fromkeys([*_TEXTS, *_ENDS, *(f"{probe}_state" for probe in probes)], "string")
+    return types | dict.fromkeys(probes, "Int64") | {"cell": "int64"}
+
+
+class _Reasons:
+    """Texts of all nuclei that grow sentence by sentence."""
+
+    def __init__(self, n: int):
+        self.texts = np.full(n, "", object)
+
+    def add(self, where: np.ndarray, text: str | np.ndarray) -> None:
+        """Append a text, or each nucleus' own, where ``where`` holds."""
+        new = text[where] if isinstance(text, np.ndarray) else text
+        old = self.texts[where]
+        self.texts[where] = np.where(old == "", new, old + "; " + new)
+
+
+def _explain_nucleus(reasons: _Reasons, found: SlideInputs) -> None:
+    reasons.add(found.nuclei["touches_border"].to_numpy(bool), "touches the border")
+    reasons.add(found.nuclei["overlapping"].to_numpy(bool), "overlaps another nucleus")
+    for field, qc in found.qc.items():
+        if qc["reasons"]:
+            there = (found.nuclei["field"] == field).to_numpy(bool)
+            reasons.add(there, f"field: {', '.join(qc['reasons'])}")
+
+
+def _explain_anomaly(
+    reasons: _Reasons,
+    nuclei: pd.DataFrame,
+    whole: np.ndarray,
+    anomalies: AnomalyCalls,
+    n_calibration: int | None,
+) -> None:
+    """Say why a nucleus is suspicious, cannot be, or was not looked at."""
+    suspicious = anomalies.call == "suspicious"
+    reasons.add(whole & (anomalies.call == "not_assessable"), "no anomaly score")
+    if anomalies.called_by == "z":
+        z = np.array(
+            [f"anomaly_z {v:.1f} (no reference: ranked by anomaly_z)" for v in anomalies.z]
+        )
+        reasons.add(suspicious, z.astype(object))
+    elif anomalies.called_by == "q":
+        q = np.array([f"anomaly_q {v:.2g}" for v in anomalies.q], object)
+        reasons.add(suspicious, q)
+        if n_calibration:
+            least = nuclei["anomaly_p"].to_numpy(np.float64) <= 1 / (n_calibration + 1) + 1e-12
+            held = least & (anomalies.call == "normal")
+            few = f"beyond all {n_calibration} calibration nuclei, which are too few to call it"
+            reasons.add(held, few)
+
+
+def _explain_fish(
+    reasons: _Reasons, whole: np.ndarray, fish: np.ndarray, states: dict[str, np.ndarray]
+) -> None:
+    if not states:
+        return
+    reasons.add(whole & (fish == "not_assessable"), "no probe can be judged")
+    for state in ("gain", "loss"):
+        names = changed_probes(states, state)
+        reasons.add(names != "", f"{state} in " + names)

@@ -1,0 +1,159 @@
+"""What the workflow must know of a run to plan it: its fields and where things lie."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellsieve.config import check_config
+from cellsieve.files import atomic
+from cellsieve.images import image_files
+from cellsieve.sheet import read_sheet
+
+PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
+SIMULATED = Path("results/simulated")
+_FIELD_FILES = {
+    "qc": "qc.json",
+    "dapi": "dapi.zarr.zip",
+    "nuclei": "nuclei.tif",
+    "overlay": "overlay.png",
+    "measurements": "measurements.parquet",
+    "signals": "signals.parquet",
+    "signals_picture": "signals.png",
+    "anomaly": "anomaly.parquet",
+    "anomaly_map": "anomaly_map.zarr.zip",
+    "cells": "cells.csv",
+}
+_SLIDE_FILES = {
+    "slide_calls": "calls.parquet",
+    "slide_summary": "slide.json",
+    "slide_picture": "signals.png",
+}
+
+
+class Plan:
+    """The fields of a run, checked, in the order of the sheet.
+
+    Parameters
+    ----------
+    config : dict
+        The configuration; numbers given as text are changed to numbers.
+    channels : mapping, optional
+        The user's own ``channels``, which replace the default ones and are not
+        merged with them.
+
+    Attributes
+    ----------
+    fields : dict of str to dict
+        Field to its row of the sheet.
+    slides : dict of str to list of str
+        Slide to its fields.
+    warnings : list of str
+
+    Raises
+    ------
+    UserError
+        On the first mistake in the configuration or the sheet.
+    OSError
+        When the sheet cannot be read.
+    """
+
+    def __init__(self, config: dict[str, Any], channels: Mapping[str, Any] | None = None):
+        if channels:
+            config["channels"] = dict(channels)
+        check_config(config)
+        self.config = config
+        sheet = read_sheet(config["fields"])
+        self.warnings = sheet.warnings
+        self.fields = {row["field"]: _normalised(row) for row in sheet.rows}
+        self.slides: dict[str, list[str]] = {}
+        for name, row in self.fields.items():
+            self.slides.setdefault(row["slide"], []).append(name)
+
+    @property
+    def probes(self) -> list[str]:
+        """Names of the probes, in the order of ``channels``."""
+        return [role for role in self.config["channels"] if role != "dapi"]
+
+    @property
+    def reference_fields(self) -> list[str]:
+        """Fields from which the reference is learned."""
+        return [n for n, row in self.fields.items() if row["reference"] or row["reference_nuclei"]]
+
+    def channel_flags(self) -> list[str]:
+        """Return the channels as command-line words, DAPI first."""
+        channels = self.config["channels"]
+        roles = ["dapi", *self.probes]
+        return [word for role in roles for word in ("--channel", f"{role}={channels[role]}")]
+
+    def present_images(self, field: str) -> list[str]:
+        """Return the field's image files that exist or that the demo draws.
+
+        Any other one that is missing fails its own job, not the plan of all.
+        """
+        files = image_files(self.fields[field]["image"], self.config["channels"])
+        return [str(path) for path in files if path.exists() or path.parent == SIMULATED]
+
+    def reference_folder(self, field: str) -> str:
+        """Return the folder of the model that a field is scored against.
+
+        That is the frozen one, else the run's, else its slide's own.
+        """
+        if self.config["anomaly"]["weights"]:
+            return self.config["anomaly"]["weights"]
+        scope = "models" if self.reference_fields else f"slides/{self.fields[field]['slide']}"
+        return f"{self.config['results']}/{scope}/reference"
+
+    def scope_fields(self, scope: str) -> list[str]:
+        """Return the fields that the reference model of ``models`` or ``slides/NAME`` uses."""
+        return self.reference_fields if scope == "models" else self.slides[Path(scope).name]
+
+    def path(self, field: str, name: str) -> str:
+        """Return the path of one of a field's files, or of its slide's."""
+        row = self.fields[field]
+        if name in _SLIDE_FILES:
+            return f"{self.config['results']}/slides/{row['slide']}/{_SLIDE_FILES[name]}"
+        return f"{self.config['results']}/fields/{field}/{_FIELD_FILES[name]}"
+
+    def manifest(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a manifest.
+
+        Parameters
+        ----------
+        name : str
+            ``run``, ``models`` or ``slides/NAME``: all fields, the reference's,
+            a slide's.
+        """
+        if name == "run":
+            files = [*_FIELD_FILES, *_SLIDE_FILES]
+            return [{**row, **self._paths(field, files)} for field, row in self.fields.items()]
+        files = ["qc", "dapi", "nuclei", "measurements", "signals", "anomaly"]
+        kept = ("field", "slide", "patient", "reference_nuclei")
+        return [
+            {**{key: self.fields[field][key] for key in kept}, **self._paths(field, files)}
+            for field in self.scope_fields(name)
+        ]
+
+    def _paths(self, field: str, names: Sequence[str]) -> dict[str, str]:
+        return {name: self.path(field, name) for name in names}
+
+
+def write_manifest(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of a manifest as TSV; None becomes an empty cell, yes and no stay words."""
+    with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(rows[0])
+        for row in rows:
+            writer.writerow(_cell(value) for value in row.values())
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else value
+
+
+def _normalised(row: dict[str, Any]) -> dict[str, Any]:
+    """Make paths plain: two spellings of one path must be one file to Snakemake."""
+    return row | {key: os.path.normpath(row[key]) for key in PATH_COLUMNS if row[key]}

@@ -1,0 +1,249 @@
+"""Build, write and read the reference model of a run."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from skimage.transform import resize
+from tqdm import tqdm
+
+from cellsieve.errors import UserError
+from cellsieve.files import atomic
+from cellsieve.nucleus_features import Ruler, nucleus_features
+from cellsieve.objects import bounding_boxes
+from cellsieve.provenance import file_sha256
+from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
+from cellsieve.stores import create_zip, open_labels, open_zip
+
+THUMBNAIL = 64  # pixels
+_THUMBNAIL_DIAMETERS = 2.0
+_BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
+
+
+class ReferenceModel(NamedTuple):
+    """What a run knows of normal nuclei.
+
+    Attributes
+    ----------
+    bank : DataFrame
+        Columns ``id, field, slide, cell`` and ``f_*``, one row a nucleus.
+    calibration : DataFrame
+        ``id, score`` of reference nuclei that the bank does not hold.
+    diameter : float or None
+        Typical diameter in pixels of the reference.
+    pixel_size_um : float or None
+        Of the reference; None when its fields differ or do not say.
+    split_by : str or None
+        What bank and calibration do not share.
+    notes : list of str
+    """
+
+    bank: pd.DataFrame
+    calibration: pd.DataFrame
+    diameter: float | None
+    pixel_size_um: float | None
+    split_by: str | None
+    notes: list[str]
+
+
+def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> ReferenceModel:
+    """Describe the reference nuclei and divide them in bank and calibration.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Fields: ``field, slide, dapi, nuclei, reference_nuclei`` (a path or
+        empty: all nuclei are reference) and ``quality``, the field's qc.json.
+    seed : int
+    trimmed : bool
+        The nuclei are a slide's own, not known to be normal: drop extremes,
+        calibrate nothing.
+    """
+    usable = [row for row in rows if row["quality"]["diameter_px"]]
+    diameter, pixel_size = _scale(usable)
+    described = [
+        _describe(row, diameter, pixel_size)
+        for row in tqdm(usable, desc="reference", unit="field", disable=None)
+    ]
+    table = pd.concat(described, ignore_index=True) if described else pd.DataFrame()
+    nothing = pd.DataFrame({"id": pd.Series(dtype=str), "score": pd.Series(dtype=float)})
+    if len(table) < 2 * SMALLEST_BANK:
+        note = f"{len(table)} reference nuclei; at least {2 * SMALLEST_BANK} are needed to score"
+        return ReferenceModel(table, nothing, diameter, pixel_size, None, [note])
+    if trimmed:
+        note = "no reference: scores are relative to the slide itself, without p and q"
+        return ReferenceModel(trim(table), nothing, diameter, pixel_size, None, [note])
+    split = split_reference(table, seed)
+    bank, rest = table[split.in_bank], table[~split.in_bank]
+    notes = []
+    if split.by == "nucleus":
+        notes.append("one reference field: bank and calibration share it, p may be too small")
+    if min(len(bank), len(rest)) < SMALLEST_BANK:
+        note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
+        return ReferenceModel(bank.iloc[:0], nothing, diameter, pixel_size, None, [note])
+    calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
+    return ReferenceModel(bank, calibration, diameter, pixel_size, split.by, notes)
+
+
+def describe_field(
+    dapi: Any, nuclei: Any, field: str, diameter: float, zoom: float
+) -> pd.DataFrame:
+    """Describe all nuclei of a field in the reference's scale.
+
+    Parameters
+    ----------
+    dapi, nuclei : array-like, (H, W)
+        Background-subtracted counts; labels.
+    field : str
+    diameter : float
+        Of the reference, in its pixels.
+    zoom : float
+        Reference pixels per pixel of the field.
+
+    Returns
+    -------
+    DataFrame
+        ``id, field, cell`` and ``f_*``; no row when the field has no nucleus.
+    """
+    table = nucleus_features(dapi, nuclei, Ruler(diameter, zoom))
+    table.insert(0, "cell", table.index)
+    table.insert(0, "field", field)
+    table.insert(0, "id", [f"{field}:{cell}" for cell in table["cell"]])
+    return table.reset_index(drop=True)
+
+
+def zoom_factor(field_um: float | None, reference_um: float | None) -> float:
+    """Reference pixels per field pixel; 1 unless both pixel sizes are known."""
+    return field_um / reference_um if field_um and reference_um else 1.0
+
+
+def write_model(
+    model: ReferenceModel,
+    bank: str,
+    calibration: str,
+    thumbnails: str,
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    """Write the model's tables, and a picture of every nucleus in its bank.
+
+    Parameters
+    ----------
+    model : ReferenceModel
+    bank, calibration, thumbnails : path-like
+        Outputs.
+    rows : sequence of dict
+        As for `build`; the pictures are cut from their fields.
+    """
+    for path, table in ((bank, model.bank), (calibration, model.calibration)):
+        with atomic(path) as part:
+            table.reset_index(drop=True).to_parquet(part, index=False)
+    ids, pictures = [], []
+    if len(model.bank):
+        for row in rows:
+            chosen = model.bank[model.bank["field"] == row["field"]]
+            if len(chosen):
+                pictures.append(_thumbnails(row, chosen["cell"].to_numpy(), model.diameter))
+                ids += list(chosen["id"])
+    stack = np.concatenate(pictures) if pictures else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)
+    with create_zip(thumbnails) as store:
+        # one chunk holds some hundred pictures; an array may not have an empty chunk
+        chunks = (min(256, max(1, len(stack))), THUMBNAIL, THUMBNAIL)
+        store.create_array("thumbnails", shape=stack.shape, dtype="uint8", chunks=chunks)[:] = stack
+        store.attrs["ids"] = ids
+
+
+def load_model(folder: Path | str) -> ReferenceModel:
+    """Read a model folder and check its files against the record.
+
+    Raises
+    ------
+    UserError
+        When a file is missing or is not the one that the record names.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        for name, expected in record["sha256"].items():
+            suffix = "zarr.zip" if name == "thumbnails" else "parquet"
+            if file_sha256(folder / f"{name}.{suffix}") != expected:
+                raise UserError(f"{folder}/{name}.{suffix} is not the file that record.json names")
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a reference model: no {error.filename}") from error
+    except (json.JSONDecodeError, KeyError) as error:
+        raise UserError(f"{folder}/record.json is not the record of a reference model") from error
+    return ReferenceModel(
+        pd.read_parquet(folder / "bank.parquet"),
+        pd.read_parquet(folder / "calibration.parquet"),
+        record["diameter_px"],
+        record["pixel_size_um"],
+        record["split_by"],
+        record["notes"],
+    )
+
+
+def _scale(rows: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Median diameter and, if all fields agree within 2 %, the pixel size."""
+    if not rows:
+        return None, None
+    sizes = [row["quality"]["pixel_size_um"] for row in rows]
+    diameter = float(np.median([row["quality"]["diameter_px"] for row in rows]))
+    known = all(sizes) and max(sizes) <= 1.02 * min(sizes)
+    return diameter, float(np.median(sizes)) if known else None
+
+
+def _describe(row: dict[str, Any], diameter: float, pixel_size: float | None) -> pd.DataFrame:
+    zoom = zoom_factor(row["quality"]["pixel_size_um"], pixel_size)
+    with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
+        table = describe_field(store["dapi"], nuclei, row["field"], diameter, zoom)
+    table.insert(2, "slide", row["slide"])
+    if row.get("reference_nuclei"):
+        table = table[table["cell"].isin(read_label_list(row["reference_nuclei"]))]
+    return table
+
+
+def read_label_list(path: Path | str) -> list[int]:
+    """Read a sheet's ``reference_nuclei``: label numbers in the first column.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or a line does not begin with a label number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f"reference_nuclei: no such file: {path}") from error
+    labels = []
+    for number, line in enumerate(lines, 1):
+        first = line.split("\t")[0].strip()
+        if number == 1 and not first.isdigit():
+            continue  # a header
+        if not first:
+            continue
+        if not first.isdigit():
+            raise UserError(f"{path}, row {number}: {first!r} is not a label number")
+        labels.append(int(first))
+    return labels
+
+
+def _thumbnails(row: dict[str, Any], cells: np.ndarray, diameter: float) -> np.ndarray:
+    """Cut square pictures of nuclei, at one scale and one brightness a field."""
+    half = max(2, round(_THUMBNAIL_DIAMETERS * diameter / 2))
+    white = _BRIGHTEST * max(row["quality"]["nuclear_intensity"] or 0, 1e-9)
+    with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
+        boxes = bounding_boxes(nuclei).loc[cells]
+        return np.stack([_thumbnail(store["dapi"], box, half, white) for box in boxes.to_numpy()])
+
+
+def _thumbnail(dapi: Any, box: np.ndarray, half: int, white: float) -> np.ndarray:
+    y, x = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+    square = np.zeros((2 * half, 2 * half), np.float32)
+    top, left = max(y - half, 0), max(x - half, 0)
+    piece = np.asarray(dapi[top : y + half, left : x + half], np.float32)
+    oy, ox = top - (y - half), left - (x - half)
+    square[oy : oy + piece.shape[0], ox : ox + piece.shape[1]] = piece
+    shown = resize(square, (THUMBNAIL, THUMBNAIL), order=1, anti_aliasing=False)
+    return np.rint(np.clip(shown / white, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Simulated fields: fluorescence images of nuclei whose truth is known."""

@@ -1,0 +1,131 @@
+"""The summary of a slide, ``slide.json``: counts, rates, thresholds and what to know."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cellsieve.calls import CallOptions, SlideCalls
+from cellsieve.intervals import rate
+from cellsieve.multiple_testing import rarest_callable
+from cellsieve.signal_counts import ProbeCounts, count_histogram
+from cellsieve.slide_inputs import SlideInputs
+
+COUNTED = ("nuclei", "assessable", "assessable_fish", "suspicious", "cac")
+
+
+def summarise(
+    slide: str,
+    patient: str | None,
+    found: SlideInputs,
+    calls: SlideCalls,
+    options: CallOptions,
+    *,
+    n_calibration: int | None = None,
+) -> dict[str, Any]:
+    """Sum a slide up.
+
+    Parameters
+    ----------
+    slide : str
+    patient : str or None
+    found : SlideInputs
+    calls : SlideCalls
+        Of the same nuclei.
+    options : CallOptions
+    n_calibration : int, optional
+        Reference nuclei that the p-values were had from.
+
+    Returns
+    -------
+    dict
+        Ready for JSON; what cannot be had is None.
+    """
+    totals = _tally(calls, np.ones(len(calls.table), bool))
+    fields = {
+        field: {
+            "status": qc["status"],
+            "reasons": qc["reasons"],
+            **_tally(calls, (calls.table["field"] == field).to_numpy(bool)),
+        }
+        for field, qc in found.qc.items()
+    }
+    anomaly = _anomaly(calls, options, n_calibration)
+    return {
+        "slide": slide,
+        "patient": patient,
+        **totals,
+        "suspicious_rate": rate(totals["suspicious"], totals["assessable"]),
+        "cac_rate": rate(totals["cac"], totals["assessable_fish"]),
+        "fields": fields,
+        "anomaly": anomaly,
+        "probes": {name: _probe(c, found) for name, c in calls.probes.items()},
+        "notes": _notes(calls, anomaly) + found.notes,
+    }
+
+
+def _tally(calls: SlideCalls, where: np.ndarray) -> dict[str, int]:
+    part = calls.table[where]
+    return {
+        "nuclei": len(part),
+        "assessable": int((part["call"] != "not_assessable").sum()),
+        "assessable_fish": int((part["fish_call"] != "not_assessable").sum()),
+        "suspicious": int((part["call"] == "suspicious").sum()),
+        "cac": int((part["fish_call"] == "cac").sum()),
+    }
+
+
+def _anomaly(calls: SlideCalls, options: CallOptions, n_calibration: int | None) -> dict[str, Any]:
+    by_q = calls.anomalies.called_by == "q"
+    known = n_calibration if by_q else None
+    return {
+        "called_by": calls.anomalies.called_by,
+        "limit": {"q": options.q, "z": options.z}.get(calls.anomalies.called_by),
+        "calibration_nuclei": known,
+        "rarest_callable_fraction": None if known is None else rarest_callable(known, options.q),
+    }
+
+
+def _probe(counted: ProbeCounts, found: SlideInputs) -> dict[str, Any]:
+    return {
+        "status": counted.status,
+        "reason": counted.reason,
+        "threshold": counted.threshold,
+        "split_px": counted.split_px,
+        "share_of_two": counted.share_of_two,
+        "nuclei_by_count": count_histogram(counted.counts).tolist(),
+        "signals_outside": counted.outside,
+        "background_per_nucleus": _background(counted.outside, found),
+    }
+
+
+def _background(outside: int, found: SlideInputs) -> float | None:
+    """Signals to expect by chance in a nucleus, from their density outside nuclei."""
+    shapes = [qc["shape"] for qc in found.qc.values() if qc["shape"]]
+    areas = found.nuclei["area_px"]
+    empty = sum(h * w for h, w in shapes) - int(areas.sum())
+    if not len(areas) or empty <= 0:
+        return None
+    return outside / empty * float(areas.median())
+
+
+def _notes(calls: SlideCalls, anomaly: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"{probe} {counted.status}: {counted.reason}"
+        for probe, counted in calls.probes.items()
+        if counted.reason
+    ]
+    if anomaly["called_by"] == "z":
+        notes.append(
+            "no reference: nuclei are ranked by anomaly_z, those at or above "
+            f"{anomaly['limit']:g} are called suspicious, and no error rate is known"
+        )
+    elif anomaly["called_by"] is None and len(calls.table):
+        notes.append("no anomaly scores: nothing is called suspicious or normal")
+    rarest = anomaly["rarest_callable_fraction"]
+    if rarest is not None:
+        notes.append(
+            f"{anomaly['calibration_nuclei']} calibration nuclei: at q {anomaly['limit']:g} "
+            f"suspicious nuclei can be called from {rarest:.2%} of the slide on"
+        )
+    return notes

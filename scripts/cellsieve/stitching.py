@@ -1,0 +1,107 @@
+"""Segment a plane of any size piece by piece, without seams."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from cellsieve.tiles import Tile, tiles
+
+
+class Stitched(NamedTuple):
+    """What was written to the label plane, one entry an object in order of writing.
+
+    Attributes
+    ----------
+    lookup : ndarray, (n + 1,), uint32
+        Final label for each label in the plane: numbered by each object's first
+        pixel in reading order, which does not depend on how tiles were cut.
+    """
+
+    lookup: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return len(self.lookup) - 1
+
+
+def segment_tiled(
+    plane: Any,
+    engine: Callable[[np.ndarray], np.ndarray],
+    labels: Any,
+    tile: int,
+    halo: int,
+    offset: tuple[int, int] = (0, 0),
+) -> Stitched:
+    """Segment every tile with its surroundings; each object belongs to one tile.
+
+    Parameters
+    ----------
+    plane : array-like, (H, W)
+        What the engine segments; only one padded tile is in memory at a time.
+    engine : callable
+        Takes a piece of the plane, returns its labels (0 = background).
+    labels : array-like, (H, W), uint32, all zero
+        Written to; `Stitched.lookup` turns it into the final labels.
+    tile, halo : int
+        Side of a tile and width of its surroundings in pixels; the halo must
+        exceed the largest object.
+    offset : tuple of int
+        Shifts the grid; the objects do not depend on it.
+
+    Returns
+    -------
+    Stitched
+
+    Notes
+    -----
+    An object belongs to the tile whose core holds its centroid, and is written
+    whole, also beyond the core. Where two tiles disagree by a pixel about
+    neighbours, the tile that comes first in reading order keeps it.
+    """
+    grid = list(tiles(plane.shape, tile, halo, offset))
+    first_pixel: list[int] = [-1]
+    for piece in tqdm(grid, desc="segment", unit="tile", disable=None):
+        found = np.asarray(engine(np.asarray(plane[piece.padded])))
+        if not found.any():
+            continue
+        present = np.asarray(labels[piece.padded])
+        new, positions = _owned(found, piece, present, plane.shape[1], len(first_pixel))
+        if positions:
+            labels[piece.padded] = np.where(new > 0, new, present)
+            first_pixel += positions
+    order = np.argsort(first_pixel, kind="stable")
+    lookup = np.empty(len(first_pixel), np.uint32)
+    lookup[order] = np.arange(len(first_pixel), dtype=np.uint32)
+    return Stitched(lookup)
+
+
+def _owned(
+    found: np.ndarray, piece: Tile, present: np.ndarray, width: int, following: int
+) -> tuple[np.ndarray, list[int]]:
+    """Number the tile's own objects from ``following``; return them and their first pixels."""
+    new = np.zeros(found.shape, np.uint32)
+    positions: list[int] = []
+    core = piece.core_in_padded
+    for label, box in enumerate(ndimage.find_objects(found), 1):
+        if box is None:
+            continue
+        mask = found[box] == label
+        rows, cols = np.nonzero(mask)
+        centre = (rows.mean() + box[0].start, cols.mean() + box[1].start)
+        if not all(s.start <= c < s.stop for c, s in zip(centre, core, strict=True)):
+            continue
+        free = mask & (present[box] == 0)
+        # mostly taken: a neighbouring tile has written the same object
+        if 2 * free.sum() <= mask.sum():
+            continue
+        view = new[box]
+        view[free] = following + len(positions)
+        row, col = np.argwhere(free)[0]
+        y = int(row) + box[0].start + piece.padded[0].start
+        x = int(col) + box[1].start + piece.padded[1].start
+        positions.append(y * width + x)
+    return new, positions

@@ -1,0 +1,65 @@
+"""Record where the results of a run come from: inputs, configuration, code, versions."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cellsieve.cli import parser, run
+
+log = logging.getLogger("record_run")
+
+STAGES = (
+    "preprocess",
+    "segment",
+    "measure",
+    "build_reference",
+    "score_anomaly",
+    "detect_signals",
+    "call_slide",
+    "export_field",
+    "aggregate",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Gather digests of what went in and of what came out; write one JSON file."""
+    options = parser(__doc__)
+    options.add_argument("--fields", required=True, help="manifest of the run: field, image, qc")
+    options.add_argument("--config", required=True, help="the configuration, as JSON")
+    options.add_argument("--model", action="append", default=[], help="record.json of a model")
+    options.add_argument("--tables", nargs="+", required=True, help="tables of the run")
+    options.add_argument("--record", required=True, help="output, .json")
+    args = options.parse_args(argv)
+
+    from cellsieve import __version__
+    from cellsieve.files import write_json
+    from cellsieve.manifest import read_manifest
+    from cellsieve.provenance import code, file_sha256, versions
+
+    rows = read_manifest(args.fields, ["field", "image", "qc", "slide", "slide_calls"])
+    config = json.loads(args.config)
+    record = {
+        "cellsieve": __version__,
+        "versions": versions(),
+        "config": config,
+        "seed": config["seed"],
+        "code": {stage: code(stage) for stage in STAGES},
+        "inputs": [
+            {
+                "field": row["field"],
+                "image": row["image"],
+                "sha256": json.loads(Path(row["qc"]).read_text(encoding="utf-8"))["image_sha256"],
+            }
+            for row in rows
+        ],
+        "models": [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.model],
+        "tables": {Path(path).name: file_sha256(path) for path in args.tables}
+        | {f"slides/{row['slide']}/calls.parquet": file_sha256(row["slide_calls"]) for row in rows},
+    }
+    write_json(args.record, record)
+    log.info("recorded %d fields", len(rows))
+
+
+if __name__ == "__main__":
+    run(main)

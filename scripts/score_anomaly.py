@@ -1,0 +1,100 @@
+"""Score how far each nucleus of one field lies from the normal reference."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellsieve.cli import parser, run
+
+log = logging.getLogger("score_anomaly")
+
+MAP_SCALE = 16  # pixels of the field per pixel of the map
+_UNUSUAL_DIAMETER = 1.4  # times the reference's, or its inverse
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read one field and a reference model; write scores a nucleus and a map."""
+    options = parser(__doc__)
+    options.add_argument("--field", required=True, help="name of the field")
+    options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
+    options.add_argument("--qc", required=True, help=".json of preprocess.py")
+    options.add_argument("--nuclei", required=True, help="label image of segment.py")
+    options.add_argument("--reference", required=True, help="folder that build_reference.py wrote")
+    options.add_argument("--anomaly", required=True, help="output, .parquet")
+    options.add_argument("--anomaly-map", required=True, help="output, .zarr.zip")
+    args = options.parse_args(argv)
+
+    from cellsieve.reference_model import load_model
+    from cellsieve.stores import open_labels, open_zip
+    from cellsieve.tables import ANOMALY, write_table
+
+    qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
+    model = load_model(args.reference)
+    with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
+        table = _score(store["dapi"], nuclei, model, args.field, qc["pixel_size_um"])
+        _write_map(args.anomaly_map, nuclei, table)
+    write_table(args.anomaly, table, ANOMALY, [*model.notes, *_scale_notes(qc, model)])
+    log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
+
+
+def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | None) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    from cellsieve.objects import bounding_boxes
+    from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p
+    from cellsieve.reference_model import describe_field, zoom_factor
+    from cellsieve.tables import ANOMALY
+
+    table = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
+    table = table.reindex(columns=list(ANOMALY))
+    if len(model.bank) < SMALLEST_BANK or table.empty:
+        return table
+    zoom = zoom_factor(pixel_size, model.pixel_size_um)
+    scores = Bank(model.bank).score(describe_field(dapi, nuclei, field, model.diameter, zoom))
+    table["anomaly_crop"] = scores.score
+    # one view only: the joint score is that view's
+    table["anomaly_score"] = scores.score
+    table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))
+    table["nearest_reference_1"], table["nearest_reference_2"] = scores.nearest.T
+    return table
+
+
+def _write_map(path: str, nuclei: Any, table: Any) -> None:
+    import numpy as np
+
+    from cellsieve.stores import add_plane, create_zip
+    from cellsieve.tiles import tiles
+
+    values = np.zeros(int(table["cell"].max() if len(table) else 0) + 1, np.float32)
+    values[table["cell"]] = table["anomaly_score"].fillna(0)
+    shape = tuple(-(-length // MAP_SCALE) for length in nuclei.shape)
+    with create_zip(path) as store:
+        heat = add_plane(store, "map", shape, np.float32)
+        for tile in tiles(nuclei.shape, 64 * MAP_SCALE):
+            block = values[np.asarray(nuclei[tile.core])]
+            block = np.pad(block, [(0, -n % MAP_SCALE) for n in block.shape])
+            rows, cols = (n // MAP_SCALE for n in block.shape)
+            coarse = block.reshape(rows, MAP_SCALE, cols, MAP_SCALE).max((1, 3))
+            y, x = (s.start // MAP_SCALE for s in tile.core)
+            heat[y : y + rows, x : x + cols] = coarse
+        store.attrs["scale"] = MAP_SCALE
+        store.attrs["unit"] = "anomaly_score of the nucleus"
+
+
+def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
+    from cellsieve.reference_model import zoom_factor
+
+    if not (qc["diameter_px"] and model.diameter):
+        return []
+    ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.pixel_size_um)
+    ratio /= model.diameter
+    if 1 / _UNUSUAL_DIAMETER <= ratio <= _UNUSUAL_DIAMETER:
+        return []
+    return [f"unusual diameter: {ratio:.2f} times the reference's"]
+
+
+if __name__ == "__main__":
+    run(main)

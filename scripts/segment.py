@@ -1,0 +1,88 @@
+"""Segment the nuclei of one field, or take over labels that exist already."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellsieve.cli import parser, run
+
+log = logging.getLogger("segment")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the DAPI plane of a field; write its label image and a picture of the outlines."""
+    options = parser(__doc__)
+    options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
+    options.add_argument("--qc", required=True, help=".json of preprocess.py")
+    options.add_argument("--method", default="coarse", choices=["coarse"])
+    options.add_argument("--coarse", default="watershed", choices=["watershed"])
+    options.add_argument("--given", help="label image to take over in place of segmenting")
+    options.add_argument("--nuclei", required=True, help="output, label image (OME-TIFF)")
+    options.add_argument("--overlay", required=True, help="output, outlines (.png)")
+    args = options.parse_args(argv)
+
+    from cellsieve.stores import open_labels, open_zip, write_labels
+
+    qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
+    with open_zip(args.dapi) as store:
+        dapi = store["dapi"]
+        if args.given and qc["status"] != "rejected":
+            _take_over(args.given, dapi.shape, args.nuclei, qc["pixel_size_um"])
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                labels, lookup = _segment(dapi, qc["diameter_px"], args.coarse, folder)
+                write_labels(args.nuclei, labels, qc["pixel_size_um"], lookup)
+                log.info("%d nuclei", len(lookup) - 1)
+        with open_labels(args.nuclei) as nuclei:
+            _picture(dapi, nuclei, args.overlay)
+
+
+def _segment(dapi: Any, diameter: float | None, engine: str, folder: str) -> tuple[Any, Any]:
+    import numpy as np
+    import zarr
+
+    from cellsieve.segmentation import segment_field
+    from cellsieve.stores import add_plane
+
+    labels = add_plane(zarr.open_group(folder, mode="w"), "labels", dapi.shape, np.uint32)
+    if diameter is None:
+        return labels, np.zeros(1, np.uint32)
+    return labels, segment_field(dapi, diameter, engine, labels).lookup
+
+
+def _take_over(
+    given: str, shape: tuple[int, int], target: str, pixel_size_um: float | None
+) -> None:
+    from cellsieve.errors import UserError
+    from cellsieve.stores import open_labels, write_labels
+
+    with open_labels(given) as labels:
+        if tuple(labels.shape) != tuple(shape) or labels.dtype.kind not in "iub":
+            raise UserError(
+                f"{given}: labels must be integers of the field's size {shape[0]}×{shape[1]}, "
+                f"not {labels.dtype} of {'×'.join(map(str, labels.shape))}"
+            )
+        write_labels(target, labels, pixel_size_um)
+
+
+def _picture(dapi: Any, nuclei: Any, path: str) -> None:
+    from cellsieve.pictures import (
+        as_rgb,
+        contrast_limits,
+        outline_overlay,
+        overview,
+        sampled_labels,
+        save_png,
+        stretch,
+    )
+
+    small, scale = overview(dapi)
+    grey = stretch(small, contrast_limits(small))
+    save_png(path, outline_overlay(as_rgb(grey), sampled_labels(nuclei, scale)))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,130 @@
+"""The tables of a run, by the command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "aggregate.py"
+HEADER = ["field", "slide", "patient", "x_site", "qc", "cells", "slide_summary"]
+QC = {
+    "status": "ok", "reasons": [], "shape": [100, 200], "pixel_size_um": 0.1,
+    "diameter_px": 40.123456789, "focus": 1.5, "saturated_fraction": 0.0,
+}  # fmt: skip
+REJECTED = dict.fromkeys(QC) | {"status": "rejected", "reasons": ["truncated"]}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Four fields: two of one slide, an empty one, a rejected one without a patient."""
+    counts = {
+        "a": {"nuclei": 10, "assessable": 8, "assessable_fish": 7, "suspicious": 2, "cac": 1},
+        "b": {"nuclei": 5, "assessable": 5, "assessable_fish": 5, "suspicious": 0, "cac": 0},
+    }
+    none = dict.fromkeys(counts["a"], 0)
+    summaries = {"s1": counts, "s2": {"c": none}, "s3": {"d": none}}
+    for slide, fields in summaries.items():
+        (tmp_path / f"{slide}.json").write_text(json.dumps({"fields": fields}))
+    rows = []
+    for field, slide, patient, qc in (
+        ("a", "s1", "NA", QC),
+        ("b", "s1", "NA", QC | {"status": "flagged", "reasons": ["out of focus", "saturated"]}),
+        ("c", "s2", "NA", QC | {"diameter_px": None}),
+        ("d", "s3", "", REJECTED),
+    ):
+        (tmp_path / f"{field}.json").write_text(json.dumps(qc))
+        n = counts.get(field, none)["nuclei"]
+        lines = ["field,cell,reasons", *(f'{field},{i + 1},"é, ""x"""' for i in range(n))]
+        (tmp_path / f"{field}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        paths = [str(tmp_path / name) for name in (f"{field}.json", f"{field}.csv")]
+        rows.append([field, slide, patient, "site 1", *paths, str(tmp_path / f"{slide}.json")])
+    return tmp_path, rows
+
+
+def aggregate(folder, rows, header=HEADER):
+    manifest = folder / "fields.tsv"
+    manifest.write_text("".join("\t".join(r) + "\n" for r in (header, *rows)), encoding="utf-8")
+    command = [sys.executable, SCRIPT, "--fields", manifest]
+    for flag in ("cells", "fields-table", "slides", "patients"):
+        command += [f"--{flag}", folder / "out" / f"{flag}.csv"]
+    return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True)
+
+
+def table(folder, name):
+    return pd.read_csv(folder / "out" / f"{name}.csv", keep_default_na=False, dtype=str)
+
+
+def test_every_nucleus_once_in_the_order_of_the_sheet(run):
+    folder, rows = run
+    assert aggregate(folder, rows).returncode == 0
+    cells = table(folder, "cells")
+    assert cells["field"].tolist() == ["a"] * 10 + ["b"] * 5
+    assert cells["cell"].tolist() == [str(i) for n in (10, 5) for i in range(1, n + 1)]
+    assert set(cells["reasons"]) == {'é, "x"'}
+
+
+def test_every_row_of_the_sheet_has_a_row(run):
+    folder, rows = run
+    aggregate(folder, rows)
+    fields = table(folder, "fields-table").set_index("field")
+    assert fields.index.tolist() == ["a", "b", "c", "d"]
+    assert fields["status"].tolist() == ["ok", "flagged", "empty", "rejected"]
+    assert fields["reason"].tolist() == ["", "out of focus; saturated", "no nuclei", "truncated"]
+    assert fields["nuclei"].tolist() == ["10", "5", "0", ""]  # a rejected field has no count
+    assert fields.loc["a", "diameter_px"] == "40.1235"
+    assert fields.loc["c", "diameter_px"] == ""
+    assert fields.loc["d", ["height_px", "pixel_size_um", "cac"]].tolist() == [""] * 3
+    assert fields["height_px"].tolist() == ["100", "100", "100", ""]
+    assert set(fields["x_site"]) == {"site 1"}
+    assert list(table(folder, "fields-table").columns)[-1] == "x_site"
+
+
+def test_slides_and_patients_are_sums(run):
+    folder, rows = run
+    aggregate(folder, rows)
+    slides = table(folder, "slides").set_index("slide")
+    assert slides.index.tolist() == ["s1", "s2", "s3"]
+    assert slides.loc["s1", ["fields", "fields_ok", "fields_flagged"]].tolist() == ["2", "1", "1"]
+    assert slides.loc["s1", ["nuclei", "assessable", "suspicious"]].tolist() == ["15", "13", "2"]
+    assert slides.loc["s1", "suspicious_rate"] == "0.153846"
+    # Wilson's interval of 1 in 12, worked out by hand: centre 0.18443, half width 0.16958
+    assert float(slides.loc["s1", "cac_rate_low"]) == pytest.approx(0.01487, abs=1e-4)
+    assert float(slides.loc["s1", "cac_rate_high"]) == pytest.approx(0.35388, abs=1e-4)
+    assert slides.loc["s3", ["fields_rejected", "nuclei"]].tolist() == ["1", "0"]
+    assert slides.loc["s3", ["cac_rate", "cac_rate_low"]].tolist() == ["", ""]
+    patients = table(folder, "patients")
+    assert patients["patient"].tolist() == ["NA"]  # a name, not a missing value
+    assert patients.loc[0, ["slides", "fields", "fields_empty", "nuclei"]].tolist() == [
+        "2", "3", "1", "15",
+    ]  # fmt: skip
+
+
+def test_run_without_patients_has_an_empty_patients_table(run):
+    folder, rows = run
+    aggregate(folder, [[*row[:2], "", *row[3:]] for row in rows])
+    patients = table(folder, "patients")
+    assert patients.empty
+    assert {"patient", "nuclei", "cac_rate_high"} <= set(patients.columns)
+
+
+def test_cells_with_other_columns_are_refused(run):
+    folder, rows = run
+    (folder / "b.csv").write_text("field,cell\nb,1\n")
+    done = aggregate(folder, rows)
+    assert done.returncode == 2
+    assert "has other columns than" in done.stderr.splitlines()[-1]
+    assert not (folder / "out" / "cells.csv").exists()
+
+
+def test_missing_column_and_missing_file_are_one_line(run):
+    folder, rows = run
+    done = aggregate(folder, [r[:-1] for r in rows], HEADER[:-1])
+    assert done.returncode == 2
+    assert "no column slide_summary" in done.stderr.splitlines()[-1]
+    (folder / "a.csv").unlink()
+    done = aggregate(folder, rows)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,363 @@
+"""Calls of a slide, from tables whose truth is known."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import false_discovery_control
+
+from call_slide import main
+from cellsieve.anomaly_calls import call_anomalies, robust_z
+from cellsieve.cell_table import call_columns, cell_columns, cell_table
+from cellsieve.fish_calls import fish_calls
+from cellsieve.intervals import wilson
+from cellsieve.multiple_testing import benjamini_hochberg, rarest_callable
+from cellsieve.signal_counts import count_probe, loci
+from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "call_slide.py"
+HEADER = ("field", "slide", "patient", "qc", "measurements", "signals", "anomaly")
+
+
+def measured(n, border=(), overlap=()):
+    cells = np.arange(1, n + 1)
+    table = pd.DataFrame({"cell": cells, "area_px": 500})
+    table["touches_border"] = np.isin(cells, border)
+    table["overlapping"] = np.isin(cells, overlap)
+    return table.reindex(columns=list(MEASUREMENTS))
+
+
+def spots(probe, counts, seed=0):
+    """Signals of contrast about 40 far from each other, and noise just above 3."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for cell, count in enumerate(counts, start=1):
+        rows += [
+            (probe, cell, 20.0 * k, 0.0, 3.0, 40 * np.exp(rng.normal(0, 0.2))) for k in range(count)
+        ]
+        rows += [
+            (probe, cell, 5.0 + 20 * k, 50.0, 3.0, 3 * np.exp(rng.exponential(0.15)))
+            for k in range(4)
+        ]
+    return pd.DataFrame(rows, columns=list(SIGNALS))
+
+
+def scores(n, suspicious=(), p=True):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"cell": np.arange(1, n + 1)}).reindex(columns=list(ANOMALY))
+    table["anomaly_score"] = rng.normal(10, 1, n)
+    table["anomaly_p"] = np.linspace(0.05, 1, n) if p else np.nan
+    at = np.array(suspicious, int) - 1
+    table.loc[at, "anomaly_score"] = 30.0
+    table.loc[at, "anomaly_p"] = 0.0005 if p else np.nan
+    return table
+
+
+def write_field(folder, name, measurements, signals, anomaly, status="ok", reasons=()):
+    """Write a field's tables; return its row of the manifest."""
+    shape = None if status == "rejected" else [500, 500]
+    (folder / f"{name}.json").write_text(
+        json.dumps({"status": status, "reasons": list(reasons), "shape": shape})
+    )
+    for kind, table, columns in (
+        ("m", measurements, MEASUREMENTS), ("s", signals, SIGNALS), ("a", anomaly, ANOMALY)
+    ):  # fmt: skip
+        write_table(folder / f"{name}.{kind}", table, columns, ())
+    return [name, "s1", "NA", *(str(folder / f"{name}.{e}") for e in ("json", "m", "s", "a"))]
+
+
+def arguments(folder, rows, *more, probes=("aqua", "gold")):
+    manifest = folder / "fields.tsv"
+    manifest.write_text("".join("\t".join(r) + "\n" for r in (HEADER, *rows)))
+    given = ["--fields", manifest, "--calls", folder / "calls.parquet", *more]
+    given += ["--summary", folder / "slide.json", "--picture", folder / "slide.png"]
+    for probe in probes:
+        given += ["--probe", probe]
+    return [*map(str, given)]
+
+
+def call(folder, *given, **options):
+    """Call a slide in this process, which saves importing everything each time."""
+    main(arguments(folder, *given, **options))
+    summary = json.loads((folder / "slide.json").read_text())
+    return read_table(folder / "calls.parquet").set_index(["field", "cell"]), summary
+
+
+def command_line(*given, **options):
+    command = [sys.executable, str(SCRIPT), *arguments(*given, **options)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+@pytest.fixture
+def slide(tmp_path):
+    """Forty nuclei in two fields; the first is aberrant, others odd in one way."""
+    aqua, gold = np.full(30, 2), np.full(30, 2)
+    aqua[:4], gold[:4] = (3, 4, 2, 2), (4, 2, 1, 2)
+    one = write_field(
+        tmp_path,
+        "one",
+        measured(30, border=[29], overlap=[30]),
+        pd.concat([spots("aqua", aqua), spots("gold", gold, seed=1)]),
+        scores(30, suspicious=[1]),
+    )
+    two = write_field(
+        tmp_path,
+        "two",
+        measured(10),
+        pd.concat([spots("aqua", [2] * 10, 2), spots("gold", [2] * 10, 3)]),
+        scores(10),
+        "flagged",
+        ["out of focus"],
+    )
+    return tmp_path, [one, two]
+
+
+def test_counts_states_and_calls(slide):
+    folder, rows = slide
+    calls, summary = call(folder, rows)
+    assert set(calls.reset_index().columns) == set(call_columns(["aqua", "gold"]))
+    assert calls.index.tolist() == [("one", c) for c in range(1, 31)] + [
+        ("two", c) for c in range(1, 11)
+    ]
+    one = calls.loc["one"]
+    assert one["aqua"].tolist()[:4] == [3, 4, 2, 2]
+    assert one["gold_state"].tolist()[:4] == ["gain", "normal", "loss", "normal"]
+    assert one["fish_call"].tolist()[:4] == ["cac", "gain", "loss", "normal"]
+    assert one["call"].tolist()[:4] == ["suspicious", "normal", "normal", "normal"]
+    assert one["reasons"].tolist()[:4] == [
+        "anomaly_q 0.019; gain in aqua, gold", "gain in aqua", "loss in gold", "",
+    ]  # fmt: skip
+    assert summary["nuclei"] == 40
+    assert (summary["assessable"], summary["assessable_fish"]) == (38, 38)
+    assert (summary["suspicious"], summary["cac"]) == (1, 1)
+    assert summary["fields"]["one"]["cac"] == 1
+    assert summary["probes"]["aqua"]["status"] == "ok"
+    assert summary["patient"] == "NA"
+    assert Image.open(folder / "slide.png").size[0] > 300
+
+
+def test_nucleus_that_is_not_whole_keeps_its_count_and_is_not_called(slide):
+    folder, rows = slide
+    calls, _ = call(folder, rows)
+    for cell, reason in ((29, "touches the border"), (30, "overlaps another nucleus")):
+        row = calls.loc["one", cell]
+        assert (row["call"], row["fish_call"]) == ("not_assessable", "not_assessable")
+        assert (row["aqua"], row["reasons"]) == (2, reason)
+        assert pd.isna(row["aqua_state"])
+        assert np.isnan(row["anomaly_q"])
+
+
+def test_flag_of_the_field_is_a_reason(slide):
+    folder, rows = slide
+    calls, _ = call(folder, rows)
+    assert set(calls.loc["two"]["reasons"]) == {"field: out of focus"}
+
+
+def test_more_gains_can_be_asked_for(slide):
+    folder, rows = slide
+    calls, _ = call(folder, rows, "--min-gain-probes", "3")
+    assert calls.loc["one", 1]["fish_call"] == "gain"
+    done = command_line(folder, rows, "--min-gain-probes", "0")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: --min-gain-probes 0: at least 1"
+
+
+def test_same_input_same_bytes(slide):
+    folder, rows = slide
+    names = ("calls.parquet", "slide.json", "slide.png")
+    assert command_line(folder, rows).returncode == 0
+    first = [(folder / n).read_bytes() for n in names]
+    call(folder, rows)
+    assert [(folder / n).read_bytes() for n in names] == first
+
+
+def test_probe_without_its_two_signals_fails(tmp_path):
+    signals = pd.concat([spots("aqua", [1] * 30), spots("gold", [2] * 30, 1)])
+    row = write_field(tmp_path, "one", measured(30), signals, scores(30))
+    calls, summary = call(tmp_path, [row])
+    assert summary["probes"]["aqua"]["status"] == "failed"
+    assert "1 signals, not 2" in summary["probes"]["aqua"]["reason"]
+    assert set(calls["aqua_state"]) == {"failed"}
+    assert calls["aqua"].isna().all()
+    assert set(calls["fish_call"]) == {"normal"}
+
+
+def test_noise_alone_fails(tmp_path):
+    signals = pd.concat([spots("aqua", [0] * 60), spots("gold", [2] * 60, 1)])
+    row = write_field(tmp_path, "one", measured(60), signals, scores(60))
+    calls, summary = call(tmp_path, [row])
+    assert summary["probes"]["aqua"]["status"] == "failed"
+    assert set(calls["aqua_state"]) == {"failed"}
+
+
+def test_probe_that_a_field_lacks_is_empty_there(slide):
+    folder, rows = slide
+    write_table(folder / "two.s", spots("gold", [2] * 10, 3), SIGNALS)
+    calls, summary = call(folder, rows, probes=("aqua", "gold", "red"))
+    assert summary["probes"]["red"]["status"] == "missing"
+    assert calls.loc["two"]["aqua"].isna().all()
+    assert calls.loc["two"]["aqua_state"].isna().all()
+    assert calls.loc["one"]["aqua"].notna().all()
+    assert calls["red"].isna().all()
+    assert calls["red_state"].isna().all()
+
+
+def test_few_nuclei_are_counted_and_not_judged(tmp_path):
+    row = write_field(tmp_path, "one", measured(12), spots("aqua", [2] * 12), scores(12))
+    calls, summary = call(tmp_path, [row], probes=("aqua",))
+    assert summary["probes"]["aqua"]["status"] == "unchecked"
+    assert set(calls["aqua"]) == {2}
+    assert calls["aqua_state"].isna().all()
+    assert set(calls["reasons"]) == {"no probe can be judged"}
+
+
+def test_without_reference_nuclei_are_ranked(tmp_path):
+    anomaly = scores(30, suspicious=[7], p=False)
+    row = write_field(tmp_path, "one", measured(30), spots("aqua", [2] * 30), anomaly)
+    calls, summary = call(tmp_path, [row], probes=())
+    assert calls["anomaly_q"].isna().all()
+    assert calls.index[calls["call"] == "suspicious"].tolist() == [("one", 7)]
+    assert "no reference" in calls.loc["one", 7]["reasons"]
+    assert summary["anomaly"]["called_by"] == "z"
+    assert any("no reference" in note for note in summary["notes"])
+    assert set(calls["fish_call"]) == {"not_assessable"}
+    assert calls.loc["one", 8]["reasons"] == ""
+
+
+def test_without_scores_nothing_is_called(tmp_path):
+    anomaly = scores(30).assign(anomaly_score=np.nan, anomaly_p=np.nan)
+    row = write_field(tmp_path, "one", measured(30), spots("aqua", [2] * 30), anomaly)
+    calls, summary = call(tmp_path, [row], probes=("aqua",))
+    assert set(calls["call"]) == {"not_assessable"}
+    assert set(calls["reasons"]) == {"no anomaly score"}
+    assert set(calls["fish_call"]) == {"normal"}
+    assert (summary["assessable"], summary["assessable_fish"]) == (0, 30)
+    assert summary["suspicious_rate"] == {"rate": None, "low": None, "high": None}
+
+
+def test_too_little_calibration_is_said(tmp_path):
+    anomaly = scores(30).assign(anomaly_p=[1 / 101] + [0.5] * 29)
+    row = write_field(tmp_path, "one", measured(30), spots("aqua", [2] * 30), anomaly)
+    pd.DataFrame({"score": np.arange(100.0)}).to_parquet(tmp_path / "calibration.parquet")
+    calls, summary = call(
+        tmp_path, [row], "--reference", tmp_path / "calibration.parquet", probes=()
+    )
+    assert calls.loc["one", 1]["call"] == "normal"
+    assert "beyond all 100 calibration nuclei" in calls.loc["one", 1]["reasons"]
+    assert calls.loc["one", 2]["reasons"] == ""
+    assert summary["anomaly"]["calibration_nuclei"] == 100
+    assert summary["anomaly"]["rarest_callable_fraction"] == pytest.approx(1 / 101 / 0.05)
+
+
+def test_slide_of_rejected_fields_is_valid_and_empty(tmp_path):
+    empty = [pd.DataFrame(columns=list(c)) for c in (MEASUREMENTS, SIGNALS, ANOMALY)]
+    row = write_field(tmp_path, "one", *empty, "rejected", ["truncated"])
+    calls, summary = call(tmp_path, [row])
+    assert len(calls) == 0
+    assert str(calls["aqua"].dtype) == "Int64"
+    assert summary["nuclei"] == 0
+    assert summary["fields"]["one"]["status"] == "rejected"
+    assert summary["probes"]["aqua"]["status"] == "missing"
+
+
+def test_two_slides_at_once_are_refused(slide):
+    folder, rows = slide
+    rows[1][1] = "s2"
+    done = command_line(folder, rows)
+    assert done.returncode == 2
+    assert "one slide is called at a time" in done.stderr
+
+
+def test_split_signals_count_once():
+    found = pd.DataFrame(
+        [(0, 10.0, 10.0, 5.0), (0, 10.0, 12.9, 9.0), (0, 10.0, 15.8, 7.0), (0, 30.0, 10.0, 6.0),
+         (1, 10.0, 10.0, 8.0)],
+        columns=["nucleus", "y_px", "x_px", "contrast"],
+    )  # fmt: skip
+    joined = loci(found, 3.0).sort_values(["nucleus", "contrast"])
+    assert joined["nucleus"].tolist() == [0, 0, 1]
+    assert joined["contrast"].tolist() == [6.0, 9.0, 8.0]
+
+
+def test_weak_signals_are_counted_where_most_nuclei_then_have_two():
+    table = spots("aqua", [2] * 60)
+    weak = table.index[table["contrast"] > 20][::5]
+    table.loc[weak, "contrast"] = 15.0
+    table["nucleus"] = table["cell"] - 1
+    everything = np.ones(60, bool)
+    counted = count_probe(table, everything, everything, everything, 1.0)
+    assert counted.threshold < 15
+    assert set(counted.counts) == {2.0}
+
+
+def test_fish_calls_by_hand():
+    states = [
+        np.array(["gain", "gain", "loss", "normal", None, "failed", "gain"], object),
+        np.array(["gain", "loss", "loss", "normal", None, "failed", "failed"], object),
+    ]
+    expected = ["cac", "gain", "loss", "normal", "not_assessable", "not_assessable", "gain"]
+    assert fish_calls(states, 7, 2).tolist() == expected
+    assert fish_calls([], 2, 2).tolist() == ["not_assessable"] * 2
+
+
+def test_benjamini_hochberg_agrees_with_scipy():
+    p = np.random.default_rng(0).uniform(size=200) ** 2
+    p[10] = p[20]
+    np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
+    with_gaps = np.insert(p, [0, 50], np.nan)
+    np.testing.assert_allclose(
+        benjamini_hochberg(with_gaps)[~np.isnan(with_gaps)], false_discovery_control(p)
+    )
+
+
+def test_rarest_callable_fraction_is_where_calls_begin():
+    n, q, m = 99, 0.05, 1000  # least p 0.01; 0.01 · 1000 / 0.05 = 200 nuclei
+    assert rarest_callable(n, q) == pytest.approx(0.2)
+    for k, called in ((199, 0), (200, 200)):
+        p = np.where(np.arange(m) < k, 1 / (n + 1), 0.9)
+        assert (benjamini_hochberg(p) <= q + 1e-12).sum() == called
+
+
+def test_robust_z_by_hand():
+    # median 3, absolute deviations 2 1 0 1 97: their median is 1
+    z = robust_z(np.array([1.0, 2, 3, 4, 100, np.nan]), np.array([1, 1, 1, 1, 1, 0], bool))
+    np.testing.assert_allclose(z, np.array([-2, -1, 0, 1, 97, np.nan]) / 1.4826)
+    assert np.isnan(robust_z(np.ones(5), np.ones(5, bool))).all()
+
+
+def test_equal_scores_are_not_called():
+    nuclei = pd.DataFrame({"anomaly_score": np.ones(30), "anomaly_p": np.nan})
+    called = call_anomalies(nuclei, np.ones(30, bool), 0.05, 5.0)
+    assert called.called_by is None
+    assert set(called.call) == {"not_assessable"}
+
+
+def test_wilson_against_its_defining_equation():
+    # the ends solve |rate − x| = z √(x (1 − x) / n)
+    for count, total in ((3, 40), (0, 12), (12, 12), (500, 100_000)):
+        for end in wilson(count, total):
+            side = abs(count / total - end)
+            assert side == pytest.approx(
+                1.959963984540054 * np.sqrt(end * (1 - end) / total), abs=1e-12
+            )
+    assert wilson(0, 0) is None
+
+
+def test_cell_table_joins_in_order(slide):
+    folder, rows = slide
+    calls, _ = call(folder, rows)
+    measurements = read_table(folder / "two.m")
+    table = cell_table(
+        "two", "s1", None, measurements, calls.reset_index(), probes=("aqua", "gold")
+    )
+    assert list(table.columns) == cell_columns(["aqua", "gold"])
+    assert table["cell"].tolist() == list(range(1, 11))
+    with pytest.raises(ValueError, match="not of the nuclei"):
+        cell_table(
+            "two", "s1", None, measurements[:9], calls.reset_index(), probes=("aqua", "gold")
+        )

@@ -1,0 +1,393 @@
+"""The report, made by its command line from the files of a small run of drawn nuclei."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from cellsieve import pictures, stores
+from cellsieve.cell_table import cell_columns
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "report.py"
+PROBES = ["aqua", "green", "red"]
+SHAPE = (420, 520)
+EVIL = "<script>alert(1)</script>"
+RECORD = {"seed": 1, "versions": {"numpy": "2.0.2"}, "inputs": {"fields.tsv": "ab12"}}
+
+
+def draw_nuclei(seed, shape=SHAPE, diameter=44):
+    """Labels, DAPI and probe planes of a field with a nucleus in most cells of a grid."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    labels = np.zeros(shape, np.uint32)
+    planes = {role: np.full(shape, 12.0) for role in ("dapi", *PROBES)}
+    for top in range(10, shape[0] - 70, 72):
+        for left in range(8, shape[1] - 70, 72):
+            cy, cx = top + 34 + rng.integers(-6, 7), left + 34 + rng.integers(-6, 7)
+            a, b = diameter / 2 * rng.uniform(0.85, 1.2, 2)
+            turn = rng.uniform(0, np.pi)
+            u = (y - cy) * np.cos(turn) + (x - cx) * np.sin(turn)
+            v = (x - cx) * np.cos(turn) - (y - cy) * np.sin(turn)
+            inside = (u / a) ** 2 + (v / b) ** 2 <= 1
+            labels[inside] = labels.max() + 1
+            planes["dapi"][inside] += rng.uniform(700, 1100)
+            for role in PROBES:
+                planes[role][inside] += 60
+                for spot in np.add(rng.uniform(-12, 12, (2, 2)), (cy, cx)):
+                    planes[role] += 900 * np.exp(-((y - spot[0]) ** 2 + (x - spot[1]) ** 2) / 4)
+    noisy = {r: np.clip(rng.normal(p, 12 + 0.06 * p), 0, None) for r, p in planes.items()}
+    return labels, {role: plane.astype(np.uint16) for role, plane in noisy.items()}
+
+
+def write_field(folder, field, seed, status="ok", pixel_size_um=0.25):
+    """Write all stage files of one field; return its row of the manifest and its labels."""
+    folder.mkdir(parents=True)
+    rejected = status == "rejected"
+    labels, planes = draw_nuclei(seed)
+    if rejected:
+        labels, planes = np.zeros((1, 1), np.uint32), {"dapi": np.zeros((1, 1), np.uint16)}
+    elif status == "empty":
+        labels[:] = 0
+    tifffile.imwrite(
+        folder / "image.ome.tif",
+        np.stack(list(planes.values())),
+        photometric="minisblack",
+        metadata={"axes": "CYX", "Channel": {"Name": list(planes)}},
+    )
+    with stores.create_zip(folder / "dapi.zarr.zip") as group:
+        stores.add_plane(group, "dapi", labels.shape, np.uint16)[:] = planes["dapi"]
+        stores.add_plane(group, "foreground", labels.shape, np.uint8)[:] = labels > 0
+    stores.write_labels(folder / "nuclei.tif", labels, pixel_size_um)
+    grey = pictures.stretch(planes["dapi"], (0, 1300))
+    pictures.save_png(folder / "overlay.png", pictures.outline_overlay(grey, labels))
+    with stores.create_zip(folder / "anomaly_map.zarr.zip") as group:
+        scores = 0.2 + planes["dapi"][::8, ::8].astype(np.float32) / 2000
+        stores.add_plane(group, "map", scores.shape, np.float32)[:] = scores
+        group.attrs.update(scale=8, unit="score")
+    qc = {
+        "status": status,
+        "reasons": {"rejected": ["the file is truncated"], "empty": ["no nuclei"]}.get(status, []),
+        "shape": None if rejected else list(labels.shape),
+        "channels": list(planes),
+        "missing_channels": [],
+        "pixel_size_um": None if rejected else pixel_size_um,
+        "diameter_px": None if rejected else 44.0,
+        "focus": None if rejected else 0.81,
+    }
+    (folder / "qc.json").write_text(json.dumps(qc))
+    paths = {
+        "image": folder / "image.ome.tif",
+        "qc": folder / "qc.json",
+        "dapi": folder / "dapi.zarr.zip",
+        "nuclei": folder / "nuclei.tif",
+        "overlay": folder / "overlay.png",
+        "anomaly_map": folder / "anomaly_map.zarr.zip",
+    }
+    return {"field": field, **{key: str(path) for key, path in paths.items()}}, labels
+
+
+def cell_rows(labels, field, slide, patient, probes=PROBES, *, reference=True, seed=0):
+    """Rows of cells.csv for the labels, with made-up scores."""
+    rng = np.random.default_rng(seed)
+    index = np.unique(labels)[1:]
+    middles = [np.argwhere(labels == label).mean(axis=0) for label in index]
+    frame = pd.DataFrame(index=range(len(index)), columns=cell_columns(probes), dtype=object)
+    frame["cell"], frame["field"], frame["slide"], frame["patient"] = index, field, slide, patient
+    frame["y_px"], frame["x_px"] = [m[0] for m in middles], [m[1] for m in middles]
+    frame["area_px"] = [int((labels == label).sum()) for label in index]
+    frame["dapi_sum"] = frame["area_px"] * 900.0
+    frame["touches_border"] = frame["overlapping"] = False
+    frame["anomaly_score"] = rng.gamma(2, 0.2, len(index))
+    frame["anomaly_z"] = rng.normal(0, 1, len(index))
+    if reference:
+        frame["anomaly_p"] = frame["anomaly_q"] = rng.uniform(0.01, 1, len(index))
+        frame["nearest_reference_1"], frame["nearest_reference_2"] = "ref:1", "ref:2"
+    frame["call"], frame["fish_call"], frame["reasons"] = "normal", "normal", ""
+    for probe in probes:
+        frame[probe], frame[f"{probe}_state"] = 2, "normal"
+    return frame
+
+
+class Run:
+    """The files that the report is made of, in a folder; change them, then `report`."""
+
+    def __init__(self, folder, statuses=("ok", "ok", "rejected"), probes=PROBES, reference=True):
+        self.folder, self.probes = folder, list(probes)
+        self.manifest, self.fields, cells = [], [], []
+        for n, status in enumerate(statuses):
+            field, slide, patient = f"field_{n}", f"slide_{n // 2}", f"P{n // 2}"
+            row, labels = write_field(folder / "fields" / field, field, n, status)
+            summary = folder / "slides" / slide / "slide.json"
+            summary.parent.mkdir(parents=True, exist_ok=True)
+            found = {"status": "ok", "reason": "", "threshold": 7.25, "nuclei_by_count": [0, 1, 9]}
+            probes_found = dict.fromkeys(self.probes, found)
+            summary.write_text(json.dumps({"probes": probes_found, "notes": ["a note & more"]}))
+            pictures.save_png(summary.with_name("signals.png"), np.full((90, 300), 200, np.uint8))
+            self.manifest.append(
+                {**row, "slide": slide, "patient": patient, "slide_summary": str(summary)}
+            )
+            cells.append(
+                cell_rows(labels, field, slide, patient, probes, reference=reference, seed=n)
+            )
+            reason = "the file is truncated" if status == "rejected" else ""
+            self.fields.append(
+                {"field": field, "slide": slide, "status": status, "reason": reason, "nuclei": 9}
+            )
+        self.cells = pd.concat(cells, ignore_index=True)
+        self.slides = [{"slide": s, "nuclei": 5} for s in sorted({r["slide"] for r in self.fields})]
+        self.patients = [{"patient": "P0", "nuclei": 5, "flag": "inconclusive"}]
+        self.reference = reference
+
+    def report(self, *extra):
+        """Make the page; return its text."""
+        paths = {}
+        tables = {
+            "cells": self.cells,
+            "fields-table": pd.DataFrame(self.fields),
+            "slides": pd.DataFrame(self.slides),
+            "patients": pd.DataFrame(self.patients),
+        }
+        for name, table in tables.items():
+            paths[name] = self.folder / f"{name}.csv"
+            table.to_csv(paths[name], index=False)
+        paths["fields"] = self.folder / "manifest.tsv"
+        pd.DataFrame(self.manifest).to_csv(paths["fields"], sep="\t", index=False)
+        paths["record"] = self.folder / "record.json"
+        paths["record"].write_text(json.dumps(RECORD))
+        if self.reference:
+            paths["reference-thumbnails"] = self.folder / "thumbnails.zarr.zip"
+            with stores.create_zip(paths["reference-thumbnails"]) as group:
+                group.create_array("thumbnails", data=np.full((2, 64, 64), 90, np.uint8))
+                group.attrs["ids"] = ["ref:1", "ref:2"]
+        paths["report"] = self.folder / "out" / "index.html"
+        command = [sys.executable, str(SCRIPT)]
+        for name, path in paths.items():
+            command += [f"--{name}", str(path)]
+        for role in ("dapi", *self.probes):
+            command += ["--channel", f"{role}={role}"]
+        done = subprocess.run([*command, *extra], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return paths["report"].read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Everything of a page that matters here."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.images, self.scripts, self.text = set(), [], [], 0, ""
+        self.headings, self.loads = [], []
+        self._inside = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag in ("script", "style", "h2", "h3"):
+            self._inside.append(tag)
+        self.scripts += tag == "script"
+        if "id" in attrs:
+            assert attrs["id"] not in self.ids, attrs["id"]
+            self.ids.add(attrs["id"])
+        if tag == "a":
+            self.links.append(attrs["href"])
+        if tag == "img":
+            self.images.append(attrs)
+        self.loads += [attrs[key] for key in ("src", "srcset", "data") if key in attrs]
+        assert tag not in ("link", "iframe", "object", "embed")
+        assert not any(key.startswith("on") for key in attrs)
+
+    def handle_endtag(self, tag):
+        if self._inside and tag == self._inside[-1]:
+            self._inside.pop()
+
+    def handle_data(self, data):
+        if self._inside and self._inside[-1] in ("script", "style"):
+            assert "http" not in data
+            assert "@import" not in data
+            return
+        self.text += data
+        if self._inside:
+            self.headings.append(" ".join(data.split()))
+
+
+def check(html):
+    """Return the page after what must hold for every report."""
+    page = Page(html)
+    assert page.scripts == 1
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert all(source.startswith("data:image/webp;base64,") for source in page.loads)
+    assert all(image["alt"] for image in page.images)
+    assert "Research use only" in page.text
+    assert "nan" not in re.findall(r"[a-z]+", page.text.lower())
+    assert "None" not in page.text
+    return page
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("run"), ("ok", "flagged", "rejected", "empty"))
+    cells = run.cells
+    cells.loc[4, ["anomaly_score", "call", "reasons"]] = [
+        9.0,
+        "suspicious",
+        "q 0.01 & <b>large</b>",
+    ]
+    cells.loc[9, ["anomaly_score", "call"]] = [99.0, "not_assessable"]
+    cells.loc[12, ["fish_call", "green", "green_state", "red", "red_state"]] = [
+        *["cac", 3, "gain", 4, "gain"]
+    ]
+    cells.loc[12, "anomaly_score"] = 0.0
+    run.fields[0] |= {"x_note": EVIL, "x_<b>": "1e400"}
+    run.fields[1]["reason"] = "out of focus"
+    html = run.report("--top", "5")
+    return run, html, check(html)
+
+
+def test_the_page_is_self_contained_and_says_the_bad_news_first(full):
+    _, html, page = full
+    news = html.index("1 rejected, 1 empty and 1 flagged of 4 fields")
+    assert news < html.index('class="tiles"')
+    assert "the file is truncated" in page.text
+    assert "out of focus" in page.text
+    assert "field_2" in page.text
+
+
+def test_nothing_from_outside_becomes_html(full):
+    _, html, page = full
+    assert EVIL not in html
+    assert EVIL in page.text
+    assert "q 0.01 & <b>large</b>" in page.text
+    assert "a note & more" in page.text
+
+
+def test_the_gallery_ranks_assessable_nuclei_and_shows_each_once(full):
+    run, html, _ = full
+    assessable = run.cells[run.cells.call != "not_assessable"]
+    first = assessable.sort_values("anomaly_score", ascending=False).head(5)
+    shown = re.findall(r'id="nucleus-(field_\d)-(\d+)"', html)
+    expected = [(row.field, str(row.cell)) for row in first.itertuples()]
+    cac = run.cells.loc[12]
+    assert shown == [*expected, (cac.field, str(cac.cell))]
+    assert shown[0] == (run.cells.loc[4].field, str(run.cells.loc[4].cell))
+
+
+def test_each_nucleus_has_its_pictures_and_a_scale_bar(full):
+    _, html, page = full
+    card = html[html.index('<article class="card"') : html.index("</article>")]
+    assert card.count("<img") == 4  # DAPI, probes, two reference nuclei
+    assert "white bar 5 µm" in card
+    assert sum("Overview of field" in image["alt"] for image in page.images) == 3
+
+
+def test_the_summary_counts_are_those_of_the_table(full):
+    run, _, page = full
+    text = " ".join(page.text.split())
+    assert f"{len(run.cells)}nuclei" in text
+    assert f"{(run.cells.call != 'not_assessable').sum()}assessable" in text
+    assert "1suspicious" in text
+    assert "1CAC by FISH" in text
+
+
+def test_every_column_of_the_tables_is_explained(full):
+    _, html, _ = full
+    definitions = html[html.index('id="definitions"') : html.index('id="provenance"')]
+    for column in (*cell_columns(PROBES), "status", "reason", "x_note"):
+        assert f"<dt>{column}</dt>" in definitions
+
+
+def test_the_same_files_give_the_same_page(full):
+    run, html, _ = full
+    assert run.report("--top", "5") == html
+
+
+def test_reading_in_parts_changes_nothing(full, monkeypatch):
+    from cellsieve.report import inputs
+
+    path = full[0].folder / "cells.csv"
+    whole = inputs.scan_cells(path, PROBES, 7)
+    monkeypatch.setattr(inputs, "ROWS", 11)
+    parts = inputs.scan_cells(path, PROBES, 7)
+    assert parts.ranked.astype(str).equals(whole.ranked.astype(str))
+    assert parts.counts.equals(whole.counts)
+    assert parts.typical_dna == whole.typical_dna
+
+
+def test_nothing_suspicious_no_probes_no_reference(tmp_path):
+    run = Run(tmp_path, ("ok",), probes=(), reference=False)
+    page = check(run.report("--top", "3"))
+    assert "No nucleus was called suspicious" in page.text
+    assert "no reference was learned" in page.text
+    assert "No field was rejected, empty or flagged" in page.text
+    assert "FISH" not in page.headings
+    assert "no FISH probes" in page.text
+
+
+def test_all_fields_rejected(tmp_path):
+    run = Run(tmp_path, ("rejected", "rejected"))
+    run.patients = []
+    page = check(run.report())
+    assert "2 rejected, 0 empty and 0 flagged of 2 fields" in page.text
+    assert "There is no ranking" in page.text
+
+
+def test_nuclei_without_scores_or_pixel_size(tmp_path):
+    run = Run(tmp_path, ("ok",), reference=False)
+    run.cells[["anomaly_score", "anomaly_z"]] = np.nan
+    run.cells["call"] = "not_assessable"
+    run.cells.loc[3, "fish_call"] = "cac"
+    qc = json.loads(Path(run.manifest[0]["qc"]).read_text())
+    Path(run.manifest[0]["qc"]).write_text(json.dumps({**qc, "pixel_size_um": None}))
+    page = check(run.report())
+    assert "There is no ranking" in page.text
+    assert "white bar" not in page.text
+    assert "field_0" in page.text
+
+
+def test_a_failed_probe_is_told_at_the_top(tmp_path):
+    run = Run(tmp_path, ("ok",))
+    path = Path(run.manifest[0]["slide_summary"])
+    summary = json.loads(path.read_text())
+    summary["probes"]["green"] |= {"status": "failed", "reason": "no signals stand out"}
+    path.write_text(json.dumps(summary))
+    html = run.report("--top", "1")
+    page = check(html)
+    assert "slide slide_0, green: no signals stand out" in page.text
+    assert html.index("no signals stand out") < html.index('class="tiles"')
+
+
+def test_names_that_look_like_missing_values_are_names(tmp_path):
+    run = Run(tmp_path, ("ok",))
+    run.cells["patient"] = "NA"
+    page = check(run.report("--top", "1"))
+    assert "patient NA" in page.text
+
+
+def test_field_pictures_shrink_with_the_number_of_fields():
+    from cellsieve.report.fields import picture_size
+
+    assert picture_size(1) == picture_size(12) == 1000
+    assert picture_size(48) == 500
+    assert picture_size(10_000) == 320
+
+
+@pytest.mark.parametrize("column", [*cell_columns(["aqua"]), "status", "cac_rate", "fields_ok"])
+def test_every_column_is_described_in_the_documentation(column):
+    text = (SCRIPT.parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    assert f"`{column}`" in text
+
+
+def test_numbers_are_shown_short_and_shares_in_per_cent():
+    from cellsieve.report.page import number, share
+
+    shown = [number(v) for v in (None, "", "12345", 0.00012345, "abc", 1234.56, True, "inf", 2.0)]
+    assert shown == ["–", "–", "12\u202f345", "0.0001234", "abc", "1235", "yes", "inf", "2"]
+    assert [share(*v) for v in ((1, 0), (35, 35), (1, 300), (0, 5))] == [
+        *["", "(100 %)", "(0.33 %)", "(0 %)"]
+    ]

@@ -1,0 +1,139 @@
+# Reads and checks configuration and sheet, and holds what the rules share; no rules.
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, f"{workflow.basedir}/scripts")
+
+from cellsieve import config as config_module
+from cellsieve import locks, plan, provenance
+from cellsieve.errors import UserError
+from snakemake.exceptions import WorkflowError
+
+try:
+    RUN = plan.Plan(config, workflow.config_settings.overwrite_config.get("channels"))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+except OSError as error:
+    raise WorkflowError(f"{error.filename}: {error.strerror}") from None
+
+if workflow.is_main_process:
+    for warning in RUN.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    # kept in a variable: the lock lasts as long as the file is open
+    RUN_LOCK = locks.release_stale_lock(Path(".snakemake"))
+
+# a GPU serves one job at a time also without a profile; a profile's own limit wins
+if config["gpus"] and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", config["gpus"])
+
+
+wildcard_constraints:
+    field="[A-Za-z0-9][A-Za-z0-9._-]*",
+    slide="[A-Za-z0-9][A-Za-z0-9._-]*",
+    scope="models|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
+    manifest="run|models|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
+
+
+def out(path):
+    """Return the path of an output."""
+    return f"{config['results']}/{path}"
+
+
+def script(name):
+    """Return the path of a script, the same wherever the checkout lies."""
+    return os.path.relpath(f"{workflow.basedir}/scripts/{name}.py")
+
+
+def code(name):
+    """Digest a script's code, so that an edit reruns its stage, and a comment nothing."""
+    return provenance.code(name)
+
+
+def options(*keys):
+    """Return a section of the configuration, or a part of it, as command-line words."""
+    section = config[keys[0]]
+    return config_module.as_flags({k: section[k] for k in keys[1:] or section})
+
+
+def gpu_tag():
+    """Return the GPU resource of a rule; nothing where there is no GPU."""
+    return {"gpu": 1} if config["gpus"] else {}
+
+
+def mem_mb(wildcards, attempt):
+    """Ask for more memory when a job is tried again."""
+    return 4000 * attempt
+
+
+def sheet(column, flag=None):
+    """Return a function that gives a field's cell of the sheet, after a flag if it is not empty."""
+
+    def lookup(wildcards):
+        value = RUN.fields[wildcards.field][column]
+        if flag is None:
+            return "" if value is None else value
+        return [] if value is None else [flag, str(value)]
+
+    return lookup
+
+
+def each(name, fields=None):
+    """Return the path of one kind of file for all fields, or for those named."""
+    return [RUN.path(field, name) for field in (fields or RUN.fields)]
+
+
+def exports():
+    """Return what every field is exported to."""
+    return [out(f"fields/{field}/{name}") for field in RUN.fields for name in EXPORTED]
+
+
+def calibration():
+    """Return the calibration of the run's reference, if there is one."""
+    if not (config["anomaly"]["weights"] or RUN.reference_fields):
+        return []
+    return [f"{RUN.reference_folder(next(iter(RUN.fields)))}/calibration.parquet"]
+
+
+def model_records():
+    """Return the records of all models that the run uses."""
+    return sorted(
+        {f"{RUN.reference_folder(field)}/record.json" for field in RUN.fields}
+    )
+
+
+def thumbnails():
+    """Return the pictures of the reference nuclei of all models."""
+    return sorted(
+        {f"{RUN.reference_folder(field)}/thumbnails.zarr.zip" for field in RUN.fields}
+    )
+
+
+def reference_lists(scope):
+    """Return the lists of normal nuclei that a reference is learned from."""
+    fields = RUN.scope_fields(scope) if scope == "models" else []
+    return [path for field in fields if (path := RUN.fields[field]["reference_nuclei"])]
+
+
+def recorded_config():
+    """Return the configuration as text, less what says only where and on what it runs."""
+    kept = {
+        key: value for key, value in config.items() if key not in ("results", "gpus")
+    }
+    return json.dumps(kept, sort_keys=True)
+
+
+EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")
+MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
+STAGES = (
+    "preprocess",
+    "segment",
+    "measure",
+    "build_reference",
+    "score_anomaly",
+    "detect_signals",
+    "call_slide",
+    "export_field",
+    "aggregate",
+)
