@@ -13,6 +13,7 @@ from scipy.stats import false_discovery_control
 
 from call_slide import main
 from cellsieve.anomaly_calls import call_anomalies, robust_z
+from cellsieve.artefacts import in_several_probes
 from cellsieve.cell_table import call_columns, cell_columns, cell_table
 from cellsieve.fish_calls import fish_calls
 from cellsieve.intervals import wilson
@@ -271,6 +272,18 @@ def test_two_slides_at_once_are_refused(slide):
     done = command_line(folder, rows)
     assert done.returncode == 2
     assert "one slide is called at a time" in done.stderr
+
+
+def test_light_in_three_probes_at_one_place_is_no_signal():
+    found = pd.DataFrame(
+        [("aqua", 10.0, 10.0), ("gold", 10.5, 10.4), ("red", 9.6, 10.0),  # dirt
+         ("aqua", 40.0, 40.0), ("gold", 40.0, 40.5),  # neighbours on a chromosome
+         ("aqua", 70.0, 70.0), ("aqua", 70.5, 70.0), ("gold", 70.0, 70.0),  # split
+         ("red", 90.0, 90.0), ("aqua", 93.0, 90.0), ("gold", 90.0, 93.0)],  # merely close
+        columns=["probe", "y_px", "x_px"],
+    ).assign(size_px=3.0)  # fmt: skip
+    assert in_several_probes(found).tolist() == [True] * 3 + [False] * 8
+    assert in_several_probes(found[:0]).tolist() == []
 
 
 def test_split_signals_count_once():

@@ -12,9 +12,9 @@ from cellsieve.spot_threshold import signal_threshold
 
 NORMAL_COUNT = 2
 FEWEST_NUCLEI = 20  # assessable ones, for the counts of a slide to be checked
-# Counts that are only chance follow a Poisson distribution, of which never more
-# than 27 % are two; a probe that hybridised has far more.
-LEAST_SHARE_OF_TWO = 0.4
+# Most must have two. Counts that are only chance follow a Poisson distribution, of
+# which never more than 27 % are two.
+LEAST_SHARE_OF_TWO = 0.5
 MOST_SHOWN = 8  # counts above are shown together
 REFINED = (1 / 3, 1.5)  # times the first threshold: where a better one is looked for
 STEPS = 200

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cellsieve.artefacts import in_several_probes
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_notes, read_table
 
 PATHS = ("qc", "measurements", "signals", "anomaly")
@@ -24,7 +25,7 @@ class SlideInputs(NamedTuple):
         area_px, touches_border, overlapping`` and the columns of
         `tables.ANOMALY`.
     signals : DataFrame
-        One row a candidate: ``probe, nucleus`` (row of ``nuclei``, −1 when
+        One row a candidate that is no artefact: ``probe, nucleus`` (row of ``nuclei``, −1 when
         outside), ``y_px, x_px, size_px, contrast``.
     qc : dict of str to dict
         Field to its qc.json.
@@ -59,12 +60,20 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
         qc[field] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
         own = _nuclei(row)
         found = read_table(row["signals"])
-        signals.append(_placed(found, own["cell"].to_numpy(), before))
+        artefact = in_several_probes(found)
+        signals.append(_placed(found[~artefact], own["cell"].to_numpy(), before))
         seen[field] = set(found["probe"].unique())
+        notes += _dropped(field, artefact)
         nuclei.append(own.assign(field=field))
         notes += [f"{field}: {note}" for note in read_notes(row["anomaly"])]
         before += len(own)
     return SlideInputs(_stack(nuclei), _stack(signals), qc, seen, notes)
+
+
+def _dropped(field: str, artefact: np.ndarray) -> list[str]:
+    if not artefact.any():
+        return []
+    return [f"{field}: {artefact.sum()} spots shine in three or more probes and do not count"]
 
 
 def _nuclei(row: Mapping[str, str]) -> pd.DataFrame:
