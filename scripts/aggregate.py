@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.files import atomic
     from cellsieve.manifest import read_manifest
 
-    needed = ("field", "slide", "patient", "qc", "cells", "slide_summary")
+    needed = ("field", "slide", "patient", "qc", "anomaly", "cells", "slide_summary")
     rows = read_manifest(args.fields, needed)
     if not rows:
         raise UserError(f"{args.fields}: no fields")
@@ -49,7 +49,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--fields",
         type=existing_file,
         required=True,
-        help="all fields of the sheet (TSV): its columns and qc, cells, slide_summary",
+        help="all fields of the sheet (TSV): its columns and qc, anomaly, cells, slide_summary",
     )
     p.add_argument("--cells", type=Path, required=True, help="nuclei, to write (CSV)")
     p.add_argument("--fields-table", type=Path, required=True, help="fields, to write (CSV)")

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument(
         "--fields",
         required=True,
-        help="manifest with field, slide, qc, dapi, nuclei, reference_nuclei",
+        help="manifest with field, slide, qc, dapi, nuclei, measurements, reference_nuclei",
     )
     options.add_argument("--method", default="features", choices=["features"])
     options.add_argument("--seed", type=int, default=0)
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.manifest import read_manifest
     from cellsieve.reference_model import build, write_model
 
-    rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei"])
+    rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
     model = build(rows, args.seed, args.trim)

@@ -6,6 +6,7 @@ not called. Without a reference (no anomaly_p) nuclei are ranked by anomaly_z.
 """
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,6 @@ log = logging.getLogger("call_slide")
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments, call the slide, write table, summary and picture."""
     args = _arguments(argv)
-    import pyarrow.parquet as pq
-
     from cellsieve.calls import CallOptions, call_slide, call_types
     from cellsieve.files import write_json
     from cellsieve.slide_inputs import read_slide
@@ -30,11 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     slide, patient, rows = _slide(args.fields)
     options = CallOptions(args.q, args.z, args.min_gain_probes, args.split_diameters)
-    n_calibration = pq.read_metadata(args.reference).num_rows if args.reference else None
+    reference = json.loads(args.reference.read_text(encoding="utf-8")) if args.reference else {}
+    n_calibration = reference.get("calibration") or None
     found = read_slide(rows)
     log.info("%s: %d fields, %d nuclei", slide, len(rows), len(found.nuclei))
     calls = call_slide(slide, found, args.probe, options, n_calibration)
     summary = summarise(slide, patient, found, calls, options, n_calibration=n_calibration)
+    summary["notes"] += reference.get("notes", [])
     for note in summary["notes"]:
         log.info("%s", note)
     log.info("%d suspicious, %d CACs", summary["suspicious"], summary["cac"])
@@ -52,7 +53,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="the slide's fields (TSV): field, slide, patient, qc, measurements, signals, anomaly",
     )
     p.add_argument("--probe", action="append", default=[], help="name of a probe; repeat")
-    p.add_argument("--reference", type=existing_file, help="calibration of the reference (Parquet)")
+    p.add_argument("--reference", type=existing_file, help="record.json of the reference model")
     p.add_argument("--calls", type=Path, required=True, help="table to write (Parquet)")
     p.add_argument("--summary", type=Path, required=True, help="summary to write (JSON)")
     p.add_argument("--picture", type=Path, required=True, help="picture to write (PNG)")

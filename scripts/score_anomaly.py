@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
         table = _score(store["dapi"], nuclei, model, args.field, qc["pixel_size_um"])
         _write_map(args.anomaly_map, nuclei, table)
-    write_table(args.anomaly, table, ANOMALY, [*model.notes, *_scale_notes(qc, model)])
+    write_table(args.anomaly, table, ANOMALY, _scale_notes(qc, model))
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 

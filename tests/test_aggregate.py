@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cellsieve.tables import ANOMALY, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "aggregate.py"
-HEADER = ["field", "slide", "patient", "x_site", "qc", "cells", "slide_summary"]
+HEADER = ["field", "slide", "patient", "x_site", "qc", "anomaly", "cells", "slide_summary"]
 QC = {
     "status": "ok", "reasons": [], "shape": [100, 200], "pixel_size_um": 0.1,
     "diameter_px": 40.123456789, "focus": 1.5, "saturated_fraction": 0.0,
@@ -31,7 +32,7 @@ def run(tmp_path):
     rows = []
     for field, slide, patient, qc in (
         ("a", "s1", "NA", QC),
-        ("b", "s1", "NA", QC | {"status": "flagged", "reasons": ["out of focus", "saturated"]}),
+        ("b", "s1", "NA", QC | {"status": "flagged", "reasons": ["out of focus"]}),
         ("c", "s2", "NA", QC | {"diameter_px": None}),
         ("d", "s3", "", REJECTED),
     ):
@@ -39,7 +40,9 @@ def run(tmp_path):
         n = counts.get(field, none)["nuclei"]
         lines = ["field,cell,reasons", *(f'{field},{i + 1},"é, ""x"""' for i in range(n))]
         (tmp_path / f"{field}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        paths = [str(tmp_path / name) for name in (f"{field}.json", f"{field}.csv")]
+        notes = ["unusual diameter"] if field == "b" else []
+        write_table(tmp_path / f"{field}.parquet", pd.DataFrame(), ANOMALY, notes)
+        paths = [str(tmp_path / f"{field}.{suffix}") for suffix in ("json", "parquet", "csv")]
         rows.append([field, slide, patient, "site 1", *paths, str(tmp_path / f"{slide}.json")])
     return tmp_path, rows
 
@@ -72,7 +75,12 @@ def test_every_row_of_the_sheet_has_a_row(run):
     fields = table(folder, "fields-table").set_index("field")
     assert fields.index.tolist() == ["a", "b", "c", "d"]
     assert fields["status"].tolist() == ["ok", "flagged", "empty", "rejected"]
-    assert fields["reason"].tolist() == ["", "out of focus; saturated", "no nuclei", "truncated"]
+    assert fields["reason"].tolist() == [
+        "",
+        "out of focus; unusual diameter",
+        "no nuclei",
+        "truncated",
+    ]
     assert fields["nuclei"].tolist() == ["10", "5", "0", ""]  # a rejected field has no count
     assert fields.loc["a", "diameter_px"] == "40.1235"
     assert fields.loc["c", "diameter_px"] == ""

@@ -244,13 +244,13 @@ def test_without_scores_nothing_is_called(tmp_path):
 def test_too_little_calibration_is_said(tmp_path):
     anomaly = scores(30).assign(anomaly_p=[1 / 101] + [0.5] * 29)
     row = write_field(tmp_path, "one", measured(30), spots("aqua", [2] * 30), anomaly)
-    pd.DataFrame({"score": np.arange(100.0)}).to_parquet(tmp_path / "calibration.parquet")
-    calls, summary = call(
-        tmp_path, [row], "--reference", tmp_path / "calibration.parquet", probes=()
-    )
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"calibration": 100, "notes": ["one field"]}), encoding="utf-8")
+    calls, summary = call(tmp_path, [row], "--reference", record, probes=())
     assert calls.loc["one", 1]["call"] == "normal"
     assert "beyond all 100 calibration nuclei" in calls.loc["one", 1]["reasons"]
     assert calls.loc["one", 2]["reasons"] == ""
+    assert summary["notes"][-1] == "one field"
     assert summary["anomaly"]["calibration_nuclei"] == 100
     assert summary["anomaly"]["rarest_callable_fraction"] == pytest.approx(1 / 101 / 0.05)
 
@@ -374,3 +374,13 @@ def test_cell_table_joins_in_order(slide):
         cell_table(
             "two", "s1", None, measurements[:9], calls.reset_index(), probes=("aqua", "gold")
         )
+
+
+def test_fragments_are_not_called(tmp_path):
+    nuclei = measured(30)
+    nuclei.loc[0, "area_px"] = nuclei["area_px"].median() / 4
+    row = write_field(tmp_path, "one", nuclei, spots("aqua", [2] * 30), scores(30))
+    calls, summary = call(tmp_path, [row])
+    assert calls.loc["one", 1]["call"] == calls.loc["one", 1]["fish_call"] == "not_assessable"
+    assert "fragment" in calls.loc["one", 1]["reasons"]
+    assert summary["assessable"] == 29

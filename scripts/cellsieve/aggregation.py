@@ -11,6 +11,7 @@ import pandas as pd
 from cellsieve.errors import UserError
 from cellsieve.intervals import rate
 from cellsieve.slide_summary import COUNTED
+from cellsieve.tables import read_notes
 
 STATUSES = ("ok", "flagged", "empty", "rejected")
 _QUALITY = ("pixel_size_um", "diameter_px", "focus", "saturated_fraction")
@@ -56,7 +57,7 @@ def fields_table(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     Parameters
     ----------
     rows : sequence of mapping
-        Of the manifest: ``field, slide, patient, qc, slide_summary`` and any
+        Of the manifest: ``field, slide, patient, qc, anomaly, slide_summary`` and any
         ``x_*``.
 
     Returns
@@ -120,11 +121,15 @@ def _field(row: Mapping[str, str], summary: Mapping[str, Any]) -> dict[str, Any]
     counts = summary["fields"].get(row["field"], {})
     rejected = qc["status"] == "rejected"
     empty = not rejected and not counts.get("nuclei")
-    reasons = [*qc["reasons"], *(["no nuclei"] if empty and not qc["reasons"] else [])]
+    faults = read_notes(row["anomaly"])
+    reasons = [*qc["reasons"], *faults]
+    if empty and not reasons:
+        reasons = ["no nuclei"]
+    status = "flagged" if faults and qc["status"] == "ok" else qc["status"]
     height, width = qc["shape"] or (None, None)
     return {
         **{name: row[name] for name in ("field", "slide", "patient")},
-        "status": "empty" if empty else qc["status"],
+        "status": "empty" if empty else status,
         "reason": "; ".join(reasons),
         **{name: None if rejected else counts.get(name) for name in COUNTED},
         "height_px": height,

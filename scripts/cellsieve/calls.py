@@ -14,6 +14,7 @@ from cellsieve.slide_inputs import SlideInputs
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
+FRAGMENT = 1 / 3  # of the slide's median area; what is smaller is debris or a piece
 
 
 class CallOptions(NamedTuple):
@@ -45,7 +46,7 @@ class SlideCalls(NamedTuple):
     table : DataFrame
         With the columns of `call_columns`.
     whole : ndarray, (n,), bool
-        Nuclei that do not touch the border and overlap no other.
+        Nuclei that do not touch the border, overlap no other and are no fragment.
     anomalies : AnomalyCalls
     probes : dict of str to ProbeCounts
     """
@@ -77,6 +78,8 @@ def call_slide(
     """
     nuclei = found.nuclei
     whole = ~(nuclei["touches_border"] | nuclei["overlapping"]).to_numpy(bool)
+    fragment = is_fragment(nuclei["area_px"].to_numpy(), whole)
+    whole &= ~fragment
     anomalies = call_anomalies(nuclei, whole, options.q, options.z)
     presumed_normal = anomalies.call != "suspicious"
     counted, states = {}, {}
@@ -90,6 +93,7 @@ def call_slide(
     fish = fish_calls(list(states.values()), len(nuclei), options.min_gain_probes)
     reasons = _Reasons(len(nuclei))
     _explain_nucleus(reasons, found)
+    reasons.add(fragment, "fragment or debris: under a third of the slide's median area")
     _explain_anomaly(reasons, nuclei, whole, anomalies, n_calibration)
     _explain_fish(reasons, whole, fish, states)
     table = nuclei.drop(columns=["area_px", "touches_border", "overlapping"]).assign(
@@ -103,6 +107,25 @@ def call_slide(
         **{f"{probe}_state": s for probe, s in states.items()},
     )
     return SlideCalls(table[call_columns(probes)], whole, anomalies, counted)
+
+
+def is_fragment(area: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Tell debris and pieces of nuclei by their area.
+
+    Parameters
+    ----------
+    area : ndarray, (n,)
+        Of the nuclei of one slide, in pixels.
+    whole : ndarray, (n,), bool
+        Which of them the median is of.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+    """
+    if not whole.any():
+        return np.zeros(len(area), bool)
+    return area < FRAGMENT * np.median(area[whole])
 
 
 def call_types(probes: Sequence[str]) -> dict[str, str]:

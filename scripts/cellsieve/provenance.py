@@ -87,7 +87,8 @@ def _project_imports(path: Path) -> Iterator[Path]:
                 if candidate.is_file():
                     yield candidate
                     if candidate.name == "__init__.py":
-                        yield from sorted(base.glob("*.j2"))
+                        # a page's template and style decide its result as code does
+                        yield from (p for p in base.iterdir() if p.is_file())
 
 
 def _parse(path: Path) -> ast.Module:

@@ -10,6 +10,7 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
+from cellsieve.calls import is_fragment
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
 from cellsieve.nucleus_features import Ruler, nucleus_features
@@ -17,6 +18,7 @@ from cellsieve.objects import bounding_boxes
 from cellsieve.provenance import file_sha256
 from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
 from cellsieve.stores import create_zip, open_labels, open_zip
+from cellsieve.tables import read_table
 
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
@@ -55,8 +57,9 @@ def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> Reference
     Parameters
     ----------
     rows : sequence of dict
-        Fields: ``field, slide, dapi, nuclei, reference_nuclei`` (a path or
-        empty: all nuclei are reference) and ``quality``, the field's qc.json.
+        Fields: ``field, slide, dapi, nuclei, measurements, reference_nuclei`` (a
+        path, or empty: all nuclei are reference) and ``quality``, the field's
+        qc.json. Only whole nuclei that overlap no other are learned from.
     seed : int
     trimmed : bool
         The nuclei are a slide's own, not known to be normal: drop extremes,
@@ -199,9 +202,17 @@ def _describe(row: dict[str, Any], diameter: float, pixel_size: float | None) ->
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
         table = describe_field(store["dapi"], nuclei, row["field"], diameter, zoom)
     table.insert(2, "slide", row["slide"])
+    table = table[table["cell"].isin(_sound(row["measurements"]))]
     if row.get("reference_nuclei"):
         table = table[table["cell"].isin(read_label_list(row["reference_nuclei"]))]
     return table
+
+
+def _sound(measurements: Path | str) -> pd.Series:
+    """Return the nuclei that a call would be made for: whole, alone, no fragment."""
+    table = read_table(measurements)
+    whole = ~(table["touches_border"] | table["overlapping"]).to_numpy(bool)
+    return table["cell"][whole & ~is_fragment(table["area_px"].to_numpy(), whole)]
 
 
 def read_label_list(path: Path | str) -> list[int]:

@@ -1,4 +1,4 @@
-# IN   fields/{field}/  dapi.zarr.zip, qc.json, nuclei.tif
+# IN   fields/{field}/  dapi.zarr.zip, qc.json, nuclei.tif, measurements.parquet
 # OUT  models/reference/ (or slides/{slide}/reference/ where nothing is known to be normal),
 #      fields/{field}/  anomaly.parquet, anomaly_map.zarr.zip
 
@@ -10,6 +10,9 @@ rule build_reference:
         qc=lambda wildcards: each("qc", RUN.scope_fields(wildcards.scope)),
         dapi=lambda wildcards: each("dapi", RUN.scope_fields(wildcards.scope)),
         nuclei=lambda wildcards: each("nuclei", RUN.scope_fields(wildcards.scope)),
+        measurements=lambda wildcards: each(
+            "measurements", RUN.scope_fields(wildcards.scope)
+        ),
         lists=lambda wildcards: reference_lists(wildcards.scope),
     output:
         bank=out("{scope}/reference/bank.parquet"),

@@ -42,7 +42,7 @@ rule call_slide:
         measurements=lambda wildcards: each("measurements", RUN.slides[wildcards.slide]),
         signals=lambda wildcards: each("signals", RUN.slides[wildcards.slide]),
         anomaly=lambda wildcards: each("anomaly", RUN.slides[wildcards.slide]),
-        calibration=calibration(),
+        reference=lambda wildcards: slide_reference(wildcards.slide),
     output:
         calls=out("slides/{slide}/calls.parquet"),
         summary=out("slides/{slide}/slide.json"),
@@ -60,9 +60,8 @@ rule call_slide:
         code=code("call_slide"),
         script=script("call_slide"),
         probes=[f"--probe={probe}" for probe in RUN.probes],
-        reference=[f"--reference={path}" for path in calibration()],
         options=options("calls"),
     shell:
-        "python {params.script} --fields {input.manifest:q} {params.probes} {params.reference:q}"
+        "python {params.script} --fields {input.manifest:q} {params.probes} --reference {input.reference:q}"
         " {params.options} --calls {output.calls:q} --summary {output.summary:q}"
         " --picture {output.picture:q} > {log:q} 2>&1"

@@ -89,11 +89,9 @@ def exports():
     return [out(f"fields/{field}/{name}") for field in RUN.fields for name in EXPORTED]
 
 
-def calibration():
-    """Return the calibration of the run's reference, if there is one."""
-    if not (config["anomaly"]["weights"] or RUN.reference_fields):
-        return []
-    return [f"{RUN.reference_folder(next(iter(RUN.fields)))}/calibration.parquet"]
+def slide_reference(slide):
+    """Return the record of the model that a slide's nuclei are scored against."""
+    return f"{RUN.reference_folder(RUN.slides[slide][0])}/record.json"
 
 
 def model_records():
