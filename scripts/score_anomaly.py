@@ -68,13 +68,14 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
     from cellsieve.stores import add_plane, create_zip
     from cellsieve.tiles import tiles
 
-    values = np.zeros(int(table["cell"].max() if len(table) else 0) + 1, np.float32)
-    values[table["cell"]] = table["anomaly_score"].fillna(0)
+    # looked up by place, not by number: a label may be any 32-bit number
+    cells = np.append(0, table["cell"].to_numpy(np.int64))
+    values = np.append(0, table["anomaly_score"].fillna(0)).astype(np.float32)
     shape = tuple(-(-length // MAP_SCALE) for length in nuclei.shape)
     with create_zip(path) as store:
         heat = add_plane(store, "map", shape, np.float32)
         for tile in tiles(nuclei.shape, 64 * MAP_SCALE):
-            block = values[np.asarray(nuclei[tile.core])]
+            block = values[np.searchsorted(cells, np.asarray(nuclei[tile.core]))]
             block = np.pad(block, [(0, -n % MAP_SCALE) for n in block.shape])
             rows, cols = (n // MAP_SCALE for n in block.shape)
             coarse = block.reshape(rows, MAP_SCALE, cols, MAP_SCALE).max((1, 3))

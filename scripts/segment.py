@@ -24,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--overlay", required=True, help="output, outlines (.png)")
     args = options.parse_args(argv)
 
+    import zarr
+
+    from cellsieve.segmentation import segment_field
     from cellsieve.stores import open_labels, open_zip, write_labels
 
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
@@ -33,24 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             _take_over(args.given, dapi.shape, args.nuclei, qc["pixel_size_um"])
         else:
             with tempfile.TemporaryDirectory() as folder:
-                labels, lookup = _segment(dapi, qc["diameter_px"], args.coarse, folder)
-                write_labels(args.nuclei, labels, qc["pixel_size_um"], lookup)
-                log.info("%d nuclei", len(lookup) - 1)
+                scratch = zarr.open_group(folder, mode="w")
+                found = segment_field(dapi, qc["diameter_px"], args.coarse, scratch)
+                write_labels(args.nuclei, found.labels, qc["pixel_size_um"], found.lookup)
+                log.info("%d nuclei", len(found.lookup) - 1)
         with open_labels(args.nuclei) as nuclei:
             _picture(dapi, nuclei, args.overlay)
-
-
-def _segment(dapi: Any, diameter: float | None, engine: str, folder: str) -> tuple[Any, Any]:
-    import numpy as np
-    import zarr
-
-    from cellsieve.segmentation import segment_field
-    from cellsieve.stores import add_plane
-
-    labels = add_plane(zarr.open_group(folder, mode="w"), "labels", dapi.shape, np.uint32)
-    if diameter is None:
-        return labels, np.zeros(1, np.uint32)
-    return labels, segment_field(dapi, diameter, engine, labels).lookup
 
 
 def _take_over(

@@ -23,15 +23,16 @@ class Background(NamedTuple):
     shape: tuple[int, int]
 
     def at(self, region: tuple[slice, slice]) -> np.ndarray:
-        """Return the background of a ``(y, x)`` region as float32, bilinear between centres."""
-        rows, cols = (
-            (np.arange(s.start, s.stop) + 0.5) * n / length - 0.5
+        """Return the background of a ``(y, x)`` region as float32.
+
+        Bilinear between the centres of the mesh, and on beyond the outermost.
+        """
+        mesh = np.pad(self.mesh, 1, mode="reflect", reflect_type="odd").astype(np.float32)
+        (y0, fy), (x0, fx) = (
+            _bracket((np.arange(s.start, s.stop) + 0.5) * n / length + 0.5)
             for s, n, length in zip(region, self.mesh.shape, self.shape, strict=True)
         )
         # separable: interpolate along x on every mesh row, then along y
-        x0, fx = _bracket(cols, self.mesh.shape[1])
-        y0, fy = _bracket(rows, self.mesh.shape[0])
-        mesh = np.pad(self.mesh, ((0, 1), (0, 1)), mode="edge").astype(np.float32)
         across = mesh[:, x0] * (1 - fx) + mesh[:, x0 + 1] * fx
         return across[y0] * (1 - fy)[:, None] + across[y0 + 1] * fy[:, None]
 
@@ -41,7 +42,8 @@ def estimate_background(plane: Any, diameter: float) -> Background:
 
     Each mesh cell, three diameters wide, gives the median of its dark pixels;
     a morphological opening of the mesh then removes cells that nuclei fill,
-    since nuclei can only add light.
+    since nuclei can only add light. The mesh is opened on its tilt: an opening
+    of a slope would lower its upper end.
 
     Parameters
     ----------
@@ -64,9 +66,9 @@ def estimate_background(plane: Any, diameter: float) -> Background:
         strip = np.asarray(plane[top:bottom, 0 : plane.shape[1]])
         for col, (left, right) in enumerate(zip(edges[1][:-1], edges[1][1:], strict=True)):
             mesh[row, col] = _dark_median(strip[:, left:right])
-    if min(mesh.shape) > 1:
-        mesh = ndimage.grey_opening(mesh, 3, mode="nearest")
-        mesh = ndimage.gaussian_filter(mesh, 0.7, mode="nearest")
+    if mesh.size > 1:
+        tilt = _plane(_opened(mesh))
+        mesh = tilt + ndimage.gaussian_filter(_opened(mesh - tilt), 0.7, mode="nearest")
     return Background(mesh, tuple(plane.shape))
 
 
@@ -77,7 +79,18 @@ def _dark_median(block: np.ndarray) -> float:
     return float(np.median(block[block <= low + 3 * spread]))
 
 
-def _bracket(position: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    position = np.clip(position, 0, length - 1)
+def _opened(mesh: np.ndarray) -> np.ndarray:
+    return ndimage.grey_opening(mesh, 3, mode="nearest")
+
+
+def _plane(mesh: np.ndarray) -> np.ndarray:
+    """Least-squares plane through a mesh."""
+    row, col = np.indices(mesh.shape)
+    terms = np.stack([np.ones(mesh.size), row.ravel(), col.ravel()], axis=1)
+    return (terms @ np.linalg.lstsq(terms, mesh.ravel(), rcond=None)[0]).reshape(mesh.shape)
+
+
+def _bracket(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the mesh line at or before each position, and the fraction beyond it."""
     index = position.astype(int)
     return index, (position - index).astype(np.float32)

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+# a page's template, style and script decide it as code does
+_DATA = {".j2", ".css", ".js"}
 
 
 def code(script: str) -> list[str]:
@@ -36,7 +38,8 @@ def closure(script: str) -> list[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _project_imports(path)
+            if path.suffix == ".py":
+                waiting += _project_imports(path)
     return sorted(found)
 
 
@@ -75,24 +78,24 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-def _project_imports(path: Path) -> Iterator[Path]:
+@cache
+def _project_imports(path: Path) -> list[Path]:
+    found = []
     for name in imported_modules(path):
-        if name.split(".")[0] != SCRIPTS.joinpath("cellsieve").name:
-            continue
         parts = name.split(".")
+        if parts[0] != "cellsieve":
+            continue
         # importing a.b.c also runs a/__init__.py and a/b/__init__.py
         for depth in range(1, len(parts) + 1):
             base = SCRIPTS.joinpath(*parts[:depth])
-            for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-                if candidate.is_file():
-                    yield candidate
-                    if candidate.name == "__init__.py":
-                        # a page's template and style decide its result as code does
-                        yield from (p for p in base.iterdir() if p.is_file())
+            found += [f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()]
+            if base.is_dir():
+                found += [f for f in base.iterdir() if f.suffix in _DATA]
+    return found
 
 
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8") if path.suffix == ".py" else "")
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _is_docstring(node: ast.stmt) -> bool:

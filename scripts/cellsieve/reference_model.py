@@ -37,7 +37,7 @@ class ReferenceModel(NamedTuple):
     diameter : float or None
         Typical diameter in pixels of the reference.
     pixel_size_um : float or None
-        Of the reference; None when its fields differ or do not say.
+        Of the reference; None when not all of its fields say theirs.
     split_by : str or None
         What bank and calibration do not share.
     notes : list of str
@@ -71,24 +71,32 @@ def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> Reference
         _describe(row, diameter, pixel_size)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
-    table = pd.concat(described, ignore_index=True) if described else pd.DataFrame()
+    table = pd.concat([_NO_NUCLEI, *described], ignore_index=True) if described else _NO_NUCLEI
     nothing = pd.DataFrame({"id": pd.Series(dtype=str), "score": pd.Series(dtype=float)})
+    unknown = sum(not row["quality"]["pixel_size_um"] for row in usable)
+    notes = []
+    if 0 < unknown < len(usable):
+        notes.append(f"{unknown} of {len(usable)} reference fields have no pixel size: none is used")
+
+    def model(bank: pd.DataFrame, calibration: pd.DataFrame, by: str | None, *more: str) -> Any:
+        return ReferenceModel(bank, calibration, diameter, pixel_size, by, [*notes, *more])
+
     if len(table) < 2 * SMALLEST_BANK:
         note = f"{len(table)} reference nuclei; at least {2 * SMALLEST_BANK} are needed to score"
-        return ReferenceModel(table, nothing, diameter, pixel_size, None, [note])
+        return model(table.iloc[:0], nothing, None, note)
     if trimmed:
         note = "no reference: scores are relative to the slide itself, without p and q"
-        return ReferenceModel(trim(table), nothing, diameter, pixel_size, None, [note])
+        return model(trim(table), nothing, None, note)
     split = split_reference(table, seed)
     bank, rest = table[split.in_bank], table[~split.in_bank]
-    notes = []
-    if split.by == "nucleus":
-        notes.append("one reference field: bank and calibration share it, p may be too small")
     if min(len(bank), len(rest)) < SMALLEST_BANK:
         note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
-        return ReferenceModel(bank.iloc[:0], nothing, diameter, pixel_size, None, [note])
+        return model(bank.iloc[:0], nothing, None, note)
     calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
-    return ReferenceModel(bank, calibration, diameter, pixel_size, split.by, notes)
+    if split.by == "nucleus":
+        note = "one reference field: bank and calibration share it, p may be too small"
+        return model(bank, calibration, split.by, note)
+    return model(bank, calibration, split.by)
 
 
 def describe_field(

@@ -1,31 +1,13 @@
 """Segment a plane of any size piece by piece, without seams."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
 from cellsieve.tiles import Tile, tiles
-
-
-class Stitched(NamedTuple):
-    """What was written to the label plane, one entry an object in order of writing.
-
-    Attributes
-    ----------
-    lookup : ndarray, (n + 1,), uint32
-        Final label for each label in the plane: numbered by each object's first
-        pixel in reading order, which does not depend on how tiles were cut.
-    """
-
-    lookup: np.ndarray
-
-    @property
-    def count(self) -> int:
-        """Number of objects."""
-        return len(self.lookup) - 1
 
 
 def segment_tiled(
@@ -35,7 +17,7 @@ def segment_tiled(
     tile: int,
     halo: int,
     offset: tuple[int, int] = (0, 0),
-) -> Stitched:
+) -> np.ndarray:
     """Segment every tile with its surroundings; each object belongs to one tile.
 
     Parameters
@@ -45,7 +27,7 @@ def segment_tiled(
     engine : callable
         Takes a piece of the plane, returns its labels (0 = background).
     labels : array-like, (H, W), uint32, all zero
-        Written to; `Stitched.lookup` turns it into the final labels.
+        Written to, in the order in which objects are found.
     tile, halo : int
         Side of a tile and width of its surroundings in pixels; the halo must
         exceed the largest object.
@@ -54,7 +36,9 @@ def segment_tiled(
 
     Returns
     -------
-    Stitched
+    ndarray, (n + 1,), uint32
+        Final label for each label written: numbered by each object's first
+        pixel in reading order, which does not depend on how tiles were cut.
 
     Notes
     -----
@@ -76,7 +60,7 @@ def segment_tiled(
     order = np.argsort(first_pixel, kind="stable")
     lookup = np.empty(len(first_pixel), np.uint32)
     lookup[order] = np.arange(len(first_pixel), dtype=np.uint32)
-    return Stitched(lookup)
+    return lookup
 
 
 def _owned(
