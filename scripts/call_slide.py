@@ -59,7 +59,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--picture", type=Path, required=True, help="picture to write (PNG)")
     options = p.add_argument_group("options of section calls")
     options.add_argument(
-        "--q", type=float, default=0.05, help="false discovery rate of suspicious nuclei"
+        "--q", type=float, default=0.1, help="false discovery rate of suspicious nuclei"
     )
     options.add_argument(
         "--z", type=float, default=5.0, help="anomaly_z of suspicious nuclei without a reference"

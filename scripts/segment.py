@@ -48,14 +48,21 @@ def _take_over(
     given: str, shape: tuple[int, int], target: str, pixel_size_um: float | None
 ) -> None:
     from cellsieve.errors import UserError
-    from cellsieve.stores import open_labels, write_labels
+    from cellsieve.images.tiff import open_tiff
+    from cellsieve.stores import LARGEST_LABEL, write_labels
+    from cellsieve.tiles import tiles
 
-    with open_labels(given) as labels:
-        if tuple(labels.shape) != tuple(shape) or labels.dtype.kind not in "iub":
+    with open_tiff(Path(given)) as source:
+        labels = source.array
+        if tuple(labels.shape) != tuple(shape) or labels.dtype.kind not in "iu":
             raise UserError(
                 f"{given}: labels must be integers of the field's size {shape[0]}×{shape[1]}, "
                 f"not {labels.dtype} of {'×'.join(map(str, labels.shape))}"
             )
+        for tile in tiles(shape, 2048):
+            block = labels[tile.core]
+            if block.min() < 0 or block.max() > LARGEST_LABEL:
+                raise UserError(f"{given}: labels must lie between 0 and {LARGEST_LABEL}")
         write_labels(target, labels, pixel_size_um)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+
 from cellsieve.agreement import auroc, compare_cells, compare_labels
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"

@@ -25,8 +25,9 @@ _OUTLINE = 0.45  # an outline runs where the intensity is this share of its core
 _REST_LEVEL = 0.35  # share of a typical core that a nucleus without a marker reaches
 _REST_AREA = 0.25
 _REST_FILL = 0.88
-_SPLIT_FILL = 0.925  # an object below this may be several
-_SPLIT_DEPTH = 0.04  # of the distance transform, in diameters
+_SPLIT_FILL = 0.97  # an object below this may be several
+_SPLIT_DEPTH = 0.03  # of the distance transform, in diameters
+_SPLIT_GAIN = 0.01  # in fill, that makes parts better than the whole
 _WORST_FILL = 0.75
 
 
@@ -207,7 +208,7 @@ def _better(parts: np.ndarray, fill: float, scale: Scale) -> bool:
     shape = shapes(parts)
     if shape.area[1:].min() < _SMALLEST * scale.area:
         return False
-    return np.average(shape.fill[1:], weights=shape.area[1:]) >= fill + 0.02
+    return np.average(shape.fill[1:], weights=shape.area[1:]) >= fill + _SPLIT_GAIN
 
 
 def _tidy(labels: np.ndarray, scale: Scale) -> np.ndarray:

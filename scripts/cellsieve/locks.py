@@ -7,11 +7,12 @@ from typing import IO
 
 
 def release_stale_lock(folder: Path) -> IO[str] | None:
-    """Remove Snakemake's lock in a folder unless another run holds it.
+    """Remove Snakemake's lock in a folder unless another run is alive there.
 
     A run that is killed cannot remove its lock, and the next one would refuse
-    to start. Here each run also holds a lock of the operating system, which
-    ends with the process, however it ends.
+    to start. Here each run, a dry one too, also shares a lock of the operating
+    system, which ends with the process, however it ends. Who can have it alone
+    is alone.
 
     Parameters
     ----------
@@ -21,15 +22,18 @@ def release_stale_lock(folder: Path) -> IO[str] | None:
     Returns
     -------
     file or None
-        To be kept open as long as the run lives; None when another run is
-        alive, or when the file system cannot lock.
+        To be kept open as long as the run lives; None where the file system
+        cannot lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "cellsieve.lock").open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder / "locks", ignore_errors=True)
+    except BlockingIOError:
+        pass  # another run is alive: Snakemake's own lock decides
     except OSError:
         file.close()
         return None
-    shutil.rmtree(folder / "locks", ignore_errors=True)
+    fcntl.flock(file, fcntl.LOCK_SH)
     return file

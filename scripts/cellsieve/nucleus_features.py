@@ -58,7 +58,7 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "f_area": np.log(raw["area"] * ruler.zoom**2),
-            "f_elongation": np.log(raw["major"] / raw["minor"].clip(lower=1)),
+            "f_elongation": np.log(raw["major"].clip(lower=1) / raw["minor"].clip(lower=1)),
             "f_solidity": raw["solidity"],
             "f_roundness": (4 * np.pi * raw["area"] / raw["perimeter"].clip(lower=1) ** 2).clip(
                 upper=1.3

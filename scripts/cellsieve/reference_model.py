@@ -23,6 +23,16 @@ from cellsieve.tables import read_table
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
+_FILES = {
+    "bank": "bank.parquet",
+    "calibration": "calibration.parquet",
+    "thumbnails": "thumbnails.zarr.zip",
+}
+_NO_NUCLEI = pd.DataFrame(
+    {name: pd.Series(dtype=str) for name in ("id", "field", "slide")}
+    | {"cell": pd.Series(dtype=np.int64)}
+)
+_NO_SCORES = pd.DataFrame({"id": pd.Series(dtype=str), "score": pd.Series(dtype=float)})
 
 
 class ReferenceModel(NamedTuple):
@@ -71,32 +81,35 @@ def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> Reference
         _describe(row, diameter, pixel_size)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
-    table = pd.concat([_NO_NUCLEI, *described], ignore_index=True) if described else _NO_NUCLEI
-    nothing = pd.DataFrame({"id": pd.Series(dtype=str), "score": pd.Series(dtype=float)})
+    described = [table for table in described if len(table)]
+    table = pd.concat(described, ignore_index=True) if described else _NO_NUCLEI
+    bank, calibration, split_by, notes = _divide(table, seed, trimmed)
     unknown = sum(not row["quality"]["pixel_size_um"] for row in usable)
-    notes = []
     if 0 < unknown < len(usable):
-        notes.append(f"{unknown} of {len(usable)} reference fields have no pixel size: none is used")
+        share = f"{unknown} of {len(usable)}"
+        notes.append(f"{share} reference fields have no pixel size: sizes are in pixels")
+    return ReferenceModel(bank, calibration, diameter, pixel_size, split_by, notes)
 
-    def model(bank: pd.DataFrame, calibration: pd.DataFrame, by: str | None, *more: str) -> Any:
-        return ReferenceModel(bank, calibration, diameter, pixel_size, by, [*notes, *more])
 
+def _divide(
+    table: pd.DataFrame, seed: int, trimmed: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, str | None, list[str]]:
+    """Return bank, calibration, what they do not share, and notes."""
+    few, nothing = table.iloc[:0], _NO_SCORES
     if len(table) < 2 * SMALLEST_BANK:
         note = f"{len(table)} reference nuclei; at least {2 * SMALLEST_BANK} are needed to score"
-        return model(table.iloc[:0], nothing, None, note)
+        return few, nothing, None, [note]
     if trimmed:
         note = "no reference: scores are relative to the slide itself, without p and q"
-        return model(trim(table), nothing, None, note)
+        return trim(table), nothing, None, [note]
     split = split_reference(table, seed)
     bank, rest = table[split.in_bank], table[~split.in_bank]
     if min(len(bank), len(rest)) < SMALLEST_BANK:
         note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
-        return model(bank.iloc[:0], nothing, None, note)
+        return few, nothing, None, [note]
     calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
-    if split.by == "nucleus":
-        note = "one reference field: bank and calibration share it, p may be too small"
-        return model(bank, calibration, split.by, note)
-    return model(bank, calibration, split.by)
+    shared = "one reference field: bank and calibration share it, p may be too small"
+    return bank, calibration, split.by, [shared] if split.by == "nucleus" else []
 
 
 def describe_field(
@@ -156,7 +169,9 @@ def write_model(
         for row in rows:
             chosen = model.bank[model.bank["field"] == row["field"]]
             if len(chosen):
-                pictures.append(_thumbnails(row, chosen["cell"].to_numpy(), model.diameter))
+                zoom = zoom_factor(row["quality"]["pixel_size_um"], model.pixel_size_um)
+                cells = chosen["cell"].to_numpy()
+                pictures.append(_thumbnails(row, cells, model.diameter / zoom))
                 ids += list(chosen["id"])
     stack = np.concatenate(pictures) if pictures else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)
     with create_zip(thumbnails) as store:
@@ -177,32 +192,34 @@ def load_model(folder: Path | str) -> ReferenceModel:
     folder = Path(folder)
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        for name, expected in record["sha256"].items():
-            suffix = "zarr.zip" if name == "thumbnails" else "parquet"
-            if file_sha256(folder / f"{name}.{suffix}") != expected:
-                raise UserError(f"{folder}/{name}.{suffix} is not the file that record.json names")
+        for name, file in _FILES.items():
+            if file_sha256(folder / file) != record["sha256"][name]:
+                raise UserError(f"{folder}/{file} is not the file that record.json names")
+        return ReferenceModel(
+            pd.read_parquet(folder / _FILES["bank"]),
+            pd.read_parquet(folder / _FILES["calibration"]),
+            record["diameter_px"],
+            record["pixel_size_um"],
+            record["split_by"],
+            record["notes"],
+        )
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a reference model: no {error.filename}") from error
-    except (json.JSONDecodeError, KeyError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/record.json is not the record of a reference model") from error
-    return ReferenceModel(
-        pd.read_parquet(folder / "bank.parquet"),
-        pd.read_parquet(folder / "calibration.parquet"),
-        record["diameter_px"],
-        record["pixel_size_um"],
-        record["split_by"],
-        record["notes"],
-    )
 
 
 def _scale(rows: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
-    """Median diameter and, if all fields agree within 2 %, the pixel size."""
+    """Median pixel size, if all fields say theirs, and median diameter in such pixels."""
     if not rows:
         return None, None
     sizes = [row["quality"]["pixel_size_um"] for row in rows]
-    diameter = float(np.median([row["quality"]["diameter_px"] for row in rows]))
-    known = all(sizes) and max(sizes) <= 1.02 * min(sizes)
-    return diameter, float(np.median(sizes)) if known else None
+    typical = float(np.median(sizes)) if all(sizes) else None
+    diameters = [
+        row["quality"]["diameter_px"] * zoom_factor(size, typical)
+        for row, size in zip(rows, sizes, strict=True)
+    ]
+    return float(np.median(diameters)), typical
 
 
 def _describe(row: dict[str, Any], diameter: float, pixel_size: float | None) -> pd.DataFrame:
@@ -210,10 +227,21 @@ def _describe(row: dict[str, Any], diameter: float, pixel_size: float | None) ->
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
         table = describe_field(store["dapi"], nuclei, row["field"], diameter, zoom)
     table.insert(2, "slide", row["slide"])
-    table = table[table["cell"].isin(_sound(row["measurements"]))]
+    wanted = _sound(row["measurements"])
     if row.get("reference_nuclei"):
-        table = table[table["cell"].isin(read_label_list(row["reference_nuclei"]))]
-    return table
+        wanted = np.intersect1d(wanted, _listed(row, table["cell"]))
+    return table[table["cell"].isin(wanted)]
+
+
+def _listed(row: dict[str, Any], cells: pd.Series) -> list[int]:
+    """Return the field's ``reference_nuclei``, all of which must be there."""
+    labels = read_label_list(row["reference_nuclei"])
+    if absent := sorted(set(labels) - set(cells)):
+        raise UserError(
+            f"{row['reference_nuclei']}: field {row['field']} has no nucleus {absent[0]}"
+            f" ({len(absent)} of {len(labels)} labels are not in it)"
+        )
+    return labels
 
 
 def _sound(measurements: Path | str) -> pd.Series:
@@ -238,18 +266,18 @@ def read_label_list(path: Path | str) -> list[int]:
     labels = []
     for number, line in enumerate(lines, 1):
         first = line.split("\t")[0].strip()
-        if number == 1 and not first.isdigit():
+        if number == 1 and not first.isdecimal():
             continue  # a header
         if not first:
             continue
-        if not first.isdigit():
+        if not first.isdecimal():
             raise UserError(f"{path}, row {number}: {first!r} is not a label number")
         labels.append(int(first))
     return labels
 
 
 def _thumbnails(row: dict[str, Any], cells: np.ndarray, diameter: float) -> np.ndarray:
-    """Cut square pictures of nuclei, at one scale and one brightness a field."""
+    """Cut square pictures of nuclei, two typical diameters wide, at one brightness a field."""
     half = max(2, round(_THUMBNAIL_DIAMETERS * diameter / 2))
     white = _BRIGHTEST * max(row["quality"]["nuclear_intensity"] or 0, 1e-9)
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:

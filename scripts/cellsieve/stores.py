@@ -14,6 +14,7 @@ import zarr
 from cellsieve.files import atomic, zip_folder
 
 CHUNK = 512
+LARGEST_LABEL = 2**32 - 1
 
 
 @contextmanager

@@ -11,10 +11,13 @@ rule manifest:
     """List fields and their files for a stage that reads many of them."""
     output:
         out("manifests/{manifest}.tsv"),
+    log:
+        out("logs/manifest/{manifest}.log"),
     params:
         rows=lambda wildcards: RUN.manifest(wildcards.manifest),
     run:
         plan.write_manifest(output[0], params.rows)
+        Path(log[0]).write_text(f"{len(params.rows)} fields\n", encoding="utf-8")
 
 
 rule export_field:
