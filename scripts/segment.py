@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import zarr
 
+    from cellsieve.files import scratch
     from cellsieve.segmentation import segment_field
     from cellsieve.stores import open_labels, open_zip, write_labels
 
@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.given and qc["status"] != "rejected":
             _take_over(args.given, dapi.shape, args.nuclei, qc["pixel_size_um"])
         else:
-            with tempfile.TemporaryDirectory() as folder:
-                scratch = zarr.open_group(folder, mode="w")
-                found = segment_field(dapi, qc["diameter_px"], args.coarse, scratch)
+            with scratch(args.nuclei) as folder:
+                group = zarr.open_group(folder, mode="w")
+                found = segment_field(dapi, qc["diameter_px"], args.coarse, group)
                 write_labels(args.nuclei, found.labels, qc["pixel_size_um"], found.lookup)
                 log.info("%d nuclei", len(found.lookup) - 1)
         with open_labels(args.nuclei) as nuclei:

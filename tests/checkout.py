@@ -1,5 +1,6 @@
 """What the workflow's tests share: checkouts of their own, tiny fields, real runs."""
 
+import csv
 import os
 import re
 import shutil
@@ -93,9 +94,10 @@ class Checkout:
     def write_sheet(self, *rows):
         """Write the sheet; its columns are those that any row has."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        lines = [columns, *([row.get(name, "") for name in columns] for row in rows)]
-        text = "".join("\t".join(line) + "\n" for line in lines)
-        (self.folder / SHEET).write_text(text, encoding="utf-8")
+        with (self.folder / SHEET).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, dialect="excel-tab", restval="")
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def environment():
@@ -144,11 +146,11 @@ def draw(seed, side=256, pitch=36, radius=11.0, count=None):
         cy, cx = cell + (side - per_row * pitch) / 2 + rng.uniform(-3, 3, 2)
         ry, rx = radius * rng.uniform(0.85, 1.15, 2)
         planes[0][((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1] = rng.uniform(900, 1300)
-        for plane in planes[1:]:
+        for probe in (1, 2):
             angle = rng.uniform(0, np.pi)
             for half in (-radius / 2, radius / 2):
                 oy, ox = cy + half * np.sin(angle), cx + half * np.cos(angle)
-                plane += 400 * np.exp(-((y - oy) ** 2 + (x - ox) ** 2) / 3.4)
+                planes[probe] += 400 * np.exp(-((y - oy) ** 2 + (x - ox) ** 2) / 3.4)
     texture = ndimage.gaussian_filter(rng.normal(size=(side, side)), 2)
     planes[0] = ndimage.gaussian_filter(planes[0] * (1 + 1.8 * texture), 0.8)
     counts = rng.poisson(planes + 200) + rng.normal(0, 4, planes.shape)
@@ -160,7 +162,7 @@ def write_field(path, image, names=("DAPI", "Aqua", "Gold"), pixel_size_um=0.3):
     sizes = {f"PhysicalSize{axis}": pixel_size_um for axis in "XY"}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
     metadata = {"axes": "CYX", "Channel": {"Name": list(names)}, **sizes, **units}
-    tifffile.imwrite(path, image, metadata=metadata)
+    tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata)
 
 
 NORMAL = {"field": "normal", "image": "normal.ome.tif", "slide": "N", "reference": "yes"}

@@ -6,7 +6,8 @@ import zarr
 from synthetic import draw_field
 
 from cellsieve.metrics import iou_matrix, match
-from cellsieve.segmentation import Enlarged, Reduced, segment_field
+from cellsieve.resolution import Enlarged, Reduced
+from cellsieve.segmentation import segment_field
 from cellsieve.stitching import segment_tiled
 
 SIDE, DIAMETER = 1500, 40

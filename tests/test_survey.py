@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from synthetic import PEAK, draw_field
+from synthetic import PEAK, draw_field, ellipse
 
-from cellsieve.survey import noise_level, survey
+from cellsieve import survey as module
+from cellsieve.survey import Survey, noise_level
+from cellsieve.tiles import sample_windows
+
+
+def survey(image, size=1024) -> Survey:
+    return module.survey(image, sample_windows(image, size))
 
 
 def discs(diameter, side, blur=1.0, seed=0):
@@ -33,9 +39,15 @@ def test_the_diameter_does_not_depend_on_brightness_or_offset():
     assert survey(image.astype(np.uint16)).diameter == pytest.approx(first, rel=0.02)
 
 
-def test_out_of_focus_is_less_sharp():
-    sharpness = [survey(discs(40, 400, blur)).sharpness for blur in (1, 3, 6)]
-    assert sharpness[0] > 1.5 * sharpness[1] > 1.5 * sharpness[2]
+@pytest.mark.parametrize("diameter", [20, 40, 80])
+def test_out_of_focus_is_less_sharp(diameter):
+    """By the blur in diameters, whatever the magnification; ever less, not only at first."""
+    blurs = (0.03, 0.08, 0.15, 0.25)
+    image = [discs(diameter, 6 * diameter, blur * diameter) for blur in blurs]
+    sharpness = [survey(each).sharpness for each in image]
+    assert sharpness[0] > 1.2 * sharpness[1] > 1.44 * sharpness[2] > 1.7 * sharpness[3]
+    assert sharpness[0] > 4
+    assert sharpness[3] < 3
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,3 +76,15 @@ def test_noise_is_measured_under_nuclei():
     sharp = np.where(field.labels > 0, PEAK, 0) + flat
     assert noise_level(sharp) == pytest.approx(5, rel=0.1)
     assert noise_level(np.full((5, 5), 3, np.uint8)) == pytest.approx(1 / np.sqrt(12))
+
+
+def test_nuclei_in_the_middle_of_a_large_empty_field_are_seen():
+    image = np.random.default_rng(0).poisson(200, (1000, 1000)).astype(np.uint16)
+    image[510:750, 510:750] = draw_field((240, 240), 24, 25, touching=0).image.clip(0)
+    assert survey(image, size=250).diameter == pytest.approx(24, rel=0.15)
+
+
+def test_a_nucleus_larger_than_a_window_is_seen_from_afar():
+    image = ndimage.gaussian_filter(ellipse((1600, 1600), (700, 750), (330, 300)) * PEAK, 2)
+    image = np.random.default_rng(0).poisson(image + 200).astype(np.uint16)
+    assert survey(image, size=266).diameter == pytest.approx(630, rel=0.15)

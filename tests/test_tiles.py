@@ -27,8 +27,16 @@ def test_a_halo_ends_at_the_border():
     assert first.core_in_padded == (slice(0, 100), slice(0, 100))
 
 
-def test_sample_windows_are_spread_and_small():
-    assert sample_windows((1500, 900)) == [(slice(0, 1500), slice(0, 900))]
-    windows = sample_windows((5000, 900))
-    assert windows == [(slice(0, 1024), slice(0, 900)), (slice(3976, 5000), slice(0, 900))]
-    assert len(sample_windows((20_000, 20_000))) == 4
+def test_sample_windows_show_what_there_is():
+    """The whole of a small plane; of a large one where there is something to see."""
+    assert sample_windows(np.zeros((1500, 900))) == [(slice(0, 1500), slice(0, 900))]
+    assert sample_windows(np.zeros((2100, 90))) == [
+        (slice(0, 1050), slice(0, 90)),
+        (slice(1050, 2100), slice(0, 90)),
+    ]
+    plane = np.random.default_rng(0).poisson(100, (400, 500))
+    plane[210:280, 130:170] += 50
+    windows = sample_windows(plane, size=100, most=3)
+    assert len(windows) == 3
+    assert (slice(200, 300), slice(100, 200)) in windows
+    assert windows == sorted(windows, key=lambda w: (w[0].start, w[1].start))

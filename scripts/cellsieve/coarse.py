@@ -73,7 +73,7 @@ def measure_scale(plane: Any, diameter: float) -> Scale | None:
     Scale or None
         None when nothing rises above the noise.
     """
-    windows = [np.asarray(plane[window]) for window in sample_windows(plane.shape)]
+    windows = [np.asarray(plane[window]) for window in sample_windows(plane)]
     sigma = _sigma(diameter)
     smoothed = [_smooth(window, sigma) for window in windows]
     highest = float(max(np.percentile(smooth, 99.9) for smooth, _ in smoothed))

@@ -43,6 +43,32 @@ def atomic(path: Path | str) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def scratch(path: Path | str) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` for what is needed only to make it.
+
+    It is on the same disk as the results, which is made for large files, and
+    its name is fixed: what a killed job left behind goes with the next try.
+
+    Parameters
+    ----------
+    path : path-like
+        The output that is being made.
+
+    Yields
+    ------
+    Path
+        An empty folder; it goes when the block ends.
+    """
+    folder = Path(path).with_name(f".part-{Path(path).name}.d")
+    _remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
 def write_json(path: Path | str, content: Any) -> None:
     """Write ``content`` as indented JSON with sorted keys, atomically."""
     with atomic(path) as part:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.config import check_config
+from cellsieve.errors import UserError
 from cellsieve.files import atomic
 from cellsieve.images import image_files
 from cellsieve.sheet import read_sheet
 
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
 SIMULATED = Path("results/simulated")
+MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
@@ -39,7 +41,7 @@ class Plan:
     ----------
     config : dict
         The configuration; numbers given as text are changed to numbers.
-    channels : mapping, optional
+    channels : mapping of str to str or int, optional
         The user's own ``channels``, which replace the default ones and are not
         merged with them.
 
@@ -59,10 +61,11 @@ class Plan:
         When the sheet cannot be read.
     """
 
-    def __init__(self, config: dict[str, Any], channels: Mapping[str, Any] | None = None):
-        if channels:
-            config["channels"] = dict(channels)
+    def __init__(self, config: dict[str, Any], channels: Any = None):
+        if channels is not None:
+            config["channels"] = channels
         check_config(config)
+        _check_folders(config)
         self.config = config
         sheet = read_sheet(config["fields"])
         self.warnings = sheet.warnings
@@ -94,6 +97,11 @@ class Plan:
         """
         files = image_files(self.fields[field]["image"], self.config["channels"])
         return [str(path) for path in files if path.exists() or path.parent == SIMULATED]
+
+    def present_file(self, field: str, column: str) -> list[str]:
+        """Return the file in a cell of the sheet; nothing if it is empty or the file missing."""
+        path = self.fields[field][column]
+        return [path] if path and Path(path).exists() else []
 
     def reference_folder(self, field: str) -> str:
         """Return the folder of the model that a field is scored against.
@@ -146,6 +154,29 @@ def write_manifest(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerow(rows[0])
         for row in rows:
             writer.writerow(_cell(value) for value in row.values())
+
+
+def _check_folders(config: Mapping[str, Any]) -> None:
+    """Refuse a results folder that cannot be written and weights that are no model."""
+    results = Path(config["results"])
+    nearest = next(path for path in (results, *results.parents) if path.exists())
+    if not nearest.is_dir():
+        raise UserError(
+            f"configuration: results is {config['results']!r}, but {nearest} is a file; "
+            "allowed: a folder"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(
+            f"configuration: results is {config['results']!r}, but there is no permission to "
+            f"write in {nearest}; allowed: a folder that you may write in"
+        )
+    weights = config["anomaly"]["weights"]
+    missing = [name for name in MODEL if weights and not Path(weights, name).is_file()]
+    if missing:
+        raise UserError(
+            f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
+            "allowed: the folder of a reference model, models/reference of another run"
+        )
 
 
 def _cell(value: Any) -> Any:

@@ -19,6 +19,9 @@ _OUT_OF_FOCUS = 3.0  # sharpness, see cellsieve.survey
 _SATURATED = 0.02  # share of the foreground at the highest value
 
 
+_Windows = list[tuple[slice, slice]]
+
+
 class Range(NamedTuple):
     """Lowest and highest value of a plane."""
 
@@ -80,16 +83,17 @@ def preprocess(plane: Any, store: zarr.Group) -> dict[str, Any]:
         When the plane cannot be used.
     """
     extremes = value_range(plane)
-    seen = survey(plane)
+    windows = sample_windows(plane)
+    seen = survey(plane, windows)
     integer = np.dtype(plane.dtype).kind in "iu"
     dapi = add_plane(store, "dapi", plane.shape, np.uint16 if integer else np.float32)
     foreground = add_plane(store, "foreground", plane.shape, np.uint8)
     # without nuclei any smooth background will do; the image may be tiny
     background = estimate_background(plane, seen.diameter or max(plane.shape) / 8)
     sigma = max(1.0, _FOREGROUND_SIGMA * (seen.diameter or 0))
-    threshold = _otsu(plane, background, sigma)
+    threshold = _otsu(plane, background, sigma, windows)
     fractions = _write(plane, background, (sigma, threshold), extremes.highest, dapi, foreground)
-    intensity = _nuclear_intensity(dapi, foreground) if seen.diameter else None
+    intensity = _nuclear_intensity(dapi, foreground, windows) if seen.diameter else None
     qc = {
         "diameter_px": _rounded(seen.diameter),
         "focus": _rounded(seen.sharpness),
@@ -115,10 +119,10 @@ def _subtract(plane: Any, background: Background, region: tuple[slice, slice]) -
     return np.asarray(plane[region]).astype(np.float32) - background.at(region)
 
 
-def _otsu(plane: Any, background: Background, sigma: float) -> float:
+def _otsu(plane: Any, background: Background, sigma: float, windows: _Windows) -> float:
     values = [
         ndimage.gaussian_filter(_subtract(plane, background, window), sigma).ravel()
-        for window in sample_windows(plane.shape)
+        for window in windows
     ]
     return float(threshold_otsu(np.concatenate(values)))
 
@@ -147,13 +151,9 @@ def _write(
     }
 
 
-def _nuclear_intensity(dapi: zarr.Array, foreground: zarr.Array) -> float | None:
-    values = np.concatenate(
-        [
-            np.asarray(dapi[window])[np.asarray(foreground[window]) > 0]
-            for window in sample_windows(dapi.shape)
-        ]
-    )
+def _nuclear_intensity(dapi: Any, foreground: Any, windows: _Windows) -> float | None:
+    bright = [np.asarray(dapi[window])[np.asarray(foreground[window]) > 0] for window in windows]
+    values = np.concatenate(bright)
     return float(np.median(values)) if len(values) else None
 
 

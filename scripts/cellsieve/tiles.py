@@ -1,7 +1,10 @@
 """Cut a plane into tiles, with or without a halo around each."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Tile(NamedTuple):
@@ -66,31 +69,43 @@ def _clip(start: int, stop: int, length: int) -> slice:
     return slice(max(start, 0), min(stop, length))
 
 
-def sample_windows(
-    shape: tuple[int, int], size: int = 1024, most: int = 2
-) -> list[tuple[slice, slice]]:
-    """Return evenly spread windows that stand for a plane.
+def sample_windows(plane: Any, size: int = 1024, most: int = 6) -> list[tuple[slice, slice]]:
+    """Return the windows of a plane that show the most, to stand for all of it.
+
+    Large fields are often empty for the most part, at their corners above all.
 
     Parameters
     ----------
-    shape : tuple of int
-        Height and width of the plane in pixels.
+    plane : array-like, (H, W)
+        Read tile by tile when it is larger than ``most`` windows.
     size : int
-        Side of a window in pixels.
+        About the side of a window in pixels.
     most : int
-        Number of windows along an axis much longer than one.
+        Largest number of windows.
 
     Returns
     -------
     list of tuple of slice
-        The whole plane when it is small enough.
+        In row-major order; the whole plane when it is hardly larger than a
+        window.
     """
-    along = []
-    for length in shape:
-        # a plane that is hardly larger than a window is one window
-        count = most if length > 1.5 * size else 1
-        size_here = size if count > 1 else length
-        room = length - size_here
-        starts = [round(room * i / max(count - 1, 1)) for i in range(count)]
-        along.append([slice(s, s + size_here) for s in starts])
-    return [(y, x) for y in along[0] for x in along[1]]
+    rows, cols = (_parts(length, max(1, round(length / size))) for length in plane.shape)
+    windows = list(product(rows, cols))
+    if len(windows) <= most:
+        return windows
+    shown = [_range_shown(np.asarray(plane[window])) for window in windows]
+    chosen = np.argsort(shown, kind="stable")[-most:]
+    return [windows[i] for i in sorted(chosen)]
+
+
+def _parts(length: int, count: int) -> list[slice]:
+    edges = [length * i // count for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
+def _range_shown(window: np.ndarray) -> float:
+    """Range of brightness over means of 8×8 px, in which noise is averaged out."""
+    height, width = (n // 8 * 8 for n in window.shape)
+    means = window[:height, :width].reshape(height // 8, 8, width // 8, 8).mean((1, 3))
+    low, high = np.percentile(means, [5, 99])
+    return float(high - low)

@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from cellsieve import config as config_module
-from cellsieve import locks, plan, provenance
+from cellsieve import locks, plan, provenance, vanished
 from cellsieve.errors import UserError
 from snakemake.exceptions import WorkflowError
 
@@ -23,6 +23,8 @@ if workflow.is_main_process:
         print(f"warning: {warning}", file=sys.stderr)
     # kept in a variable: the lock lasts as long as the file is open
     RUN_LOCK = locks.release_stale_lock(Path(".snakemake"))
+
+vanished.let_jobs_fail_alone()
 
 # a GPU serves one job at a time also without a profile; a profile's own limit wins
 if config["gpus"] and "gpu" not in workflow.global_resources:
@@ -111,7 +113,9 @@ def thumbnails():
 def reference_lists(scope):
     """Return the lists of normal nuclei that a reference is learned from."""
     fields = RUN.scope_fields(scope) if scope == "models" else []
-    return [path for field in fields if (path := RUN.fields[field]["reference_nuclei"])]
+    return [
+        path for field in fields for path in RUN.present_file(field, "reference_nuclei")
+    ]
 
 
 def recorded_config():
@@ -123,7 +127,6 @@ def recorded_config():
 
 
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")
-MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
 STAGES = (
     "preprocess",
     "segment",

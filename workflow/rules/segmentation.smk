@@ -37,7 +37,7 @@ rule segment:
     input:
         dapi=out("fields/{field}/dapi.zarr.zip"),
         qc=out("fields/{field}/qc.json"),
-        given=lambda wildcards: RUN.fields[wildcards.field]["nuclei"] or [],
+        given=lambda wildcards: RUN.present_file(wildcards.field, "nuclei"),
     output:
         nuclei=out("fields/{field}/nuclei.tif"),
         overlay=out("fields/{field}/overlay.png"),
