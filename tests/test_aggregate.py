@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from cellsieve.tables import ANOMALY, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "aggregate.py"

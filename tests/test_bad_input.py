@@ -1,19 +1,14 @@
 """Images, sheets and options that are wrong: one line each, and never another field's loss."""
 
 import json
-import re
-import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import tifffile
-import zarr
-from checkout import NORMAL, PATIENT, draw, make_checkout, write_field
+from checkout import draw, make_checkout, write_field
 from PIL import Image
 
-from cellsieve.stores import open_labels, open_zip
-from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table
+from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS
 
 EVIL = "a b'c\"d;$(touch pwned)`touch pwned`&\\ü 核"
 CHANNELS = {"dapi": "DAPI", "aqua": "Aqua", "gold": EVIL}

@@ -48,7 +48,9 @@ rule score_anomaly:
         qc=out("fields/{field}/qc.json"),
         nuclei=out("fields/{field}/nuclei.tif"),
         model=lambda wildcards: expand(
-            "{folder}/{file}", folder=RUN.reference_folder(wildcards.field), file=plan.MODEL
+            "{folder}/{file}",
+            folder=RUN.reference_folder(wildcards.field),
+            file=plan.MODEL,
         ),
     output:
         anomaly=out("fields/{field}/anomaly.parquet"),
