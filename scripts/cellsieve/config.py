@@ -1,5 +1,6 @@
 """The configuration, checked before any job; sections become command-line flags."""
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -59,7 +60,7 @@ def _coerce(values: dict[str, Any], schema: Mapping[str, Any]) -> None:
         value = values.get(key)
         if isinstance(value, dict):
             _coerce(value, rule)
-        elif isinstance(value, str) and "string" not in _types(rule):
+        elif isinstance(value, str | float) and "string" not in _types(rule):
             values[key] = _number(value, _types(rule))
 
 
@@ -68,38 +69,42 @@ def _types(rule: Mapping[str, Any]) -> list[str]:
     return [allowed] if isinstance(allowed, str) else allowed
 
 
-def _number(text: str, types: list[str]) -> Any:
-    for name, convert in (("integer", int), ("number", float)):
-        if name in types:
-            try:
-                return convert(text)
-            except ValueError:
-                continue
-    return text
+def _number(value: str | float, types: list[str]) -> Any:
+    """Return the number that is meant, or the text that the schema is to refuse."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return str(value)
+    return int(number) if "integer" in types and number.is_integer() else number
 
 
 def _explain(error: jsonschema.ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path))
+    section = f" in section {key}" if key else ""
     if error.validator == "additionalProperties":
-        known = sorted(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known))
-        where = f" in section {key}" if key else ""
-        return f"configuration: unknown key {unknown[0]!r}{where}; allowed: {', '.join(known)}"
+        known = sorted(error.schema["properties"])
+        unknown = next(name for name in error.instance if name not in known)
+        return f"configuration: unknown key {unknown!r}{section}; allowed: {', '.join(known)}"
     if error.validator == "required":
-        return f"configuration: {error.message}{f' in section {key}' if key else ''}"
-    described = error.schema if "description" in error.schema else _description(error)
-    return (
-        f"configuration: {key or 'the file'} is {error.instance!r}; "
-        f"allowed: {' '.join(described['description'].split())}"
-    )
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"configuration: the key {missing!r}{section} is missing"
+    # of a mapping of the user's own keys, one of these may be wrong
+    found = f"has the key {error.instance!r}"
+    if "propertyNames" not in error.absolute_schema_path:
+        found = f"is {error.instance!r}"
+    allowed = _description(error)
+    if error.validator == "type" and "properties" in error.schema:
+        allowed = f"a section with the keys {', '.join(error.schema['properties'])}"
+    return f"configuration: {key or 'the file'} {found}; allowed: {' '.join(allowed.split())}"
 
 
-def _description(error: jsonschema.ValidationError) -> Mapping[str, Any]:
-    """Return the nearest rule above the mistake that says what is allowed."""
-    found = _schema()
-    rule = found
+def _description(error: jsonschema.ValidationError) -> str:
+    """Return what the nearest rule above the mistake says is allowed."""
+    rule = _schema()
+    description = rule["description"]
     for part in error.absolute_path:
         rule = rule.get("properties", {}).get(part, {})
-        if "description" in rule:
-            found = rule
-    return found
+        description = rule.get("description", description)
+    return description

@@ -9,14 +9,13 @@ sys.path.insert(0, f"{workflow.basedir}/scripts")
 from cellsieve import config as config_module
 from cellsieve import locks, plan, provenance, vanished
 from cellsieve.errors import UserError
-from snakemake.exceptions import WorkflowError
 
 try:
     RUN = plan.Plan(config, workflow.config_settings.overwrite_config.get("channels"))
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 except OSError as error:
-    raise WorkflowError(f"{error.filename}: {error.strerror}") from None
+    sys.exit(f"error: {error.filename}: {error.strerror}")
 
 if workflow.is_main_process:
     for warning in RUN.warnings:
@@ -66,7 +65,7 @@ def gpu_tag():
 
 def mem_mb(wildcards, attempt):
     """Ask for more memory when a job is tried again."""
-    return 4000 * attempt
+    return 5000 * attempt
 
 
 def sheet(column, flag=None):
