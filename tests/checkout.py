@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,6 +122,12 @@ def make_checkout(folder):
     made = Checkout(folder)
     made.configure()
     return made
+
+
+def wait_for(found, run):
+    """Wait until something is found or the run has ended."""
+    while run.poll() is None and not found():
+        time.sleep(0.002)
 
 
 def kill(process, group=True):

@@ -5,11 +5,10 @@ import hashlib
 import os
 import shutil
 import signal
-import time
 
 import psutil
 import pytest
-from checkout import NORMAL, PATIENT, draw, kill, make_checkout, write_field
+from checkout import NORMAL, PATIENT, draw, kill, make_checkout, wait_for, write_field
 
 ONE_CORE = ("--cores", 1)
 STAGES = {  # what each stage writes first, before it has its name
@@ -60,12 +59,6 @@ def digests(checkout):
         for name, file in files.items()
         if not name.startswith(("logs/", "benchmarks/"))
     }
-
-
-def wait_for(found, run):
-    """Wait until something is found or the run has ended."""
-    while run.poll() is None and not found():
-        time.sleep(0.002)
 
 
 def start_until_one_writes(checkout, stages):
