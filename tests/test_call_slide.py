@@ -252,7 +252,7 @@ def test_too_little_calibration_is_said(tmp_path):
     assert calls.loc["one", 2]["reasons"] == ""
     assert summary["notes"][-1] == "one field"
     assert summary["anomaly"]["calibration_nuclei"] == 100
-    assert summary["anomaly"]["rarest_callable_fraction"] == pytest.approx(1 / 101 / 0.05)
+    assert summary["anomaly"]["rarest_callable_fraction"] == pytest.approx(1 / 101 / 0.1)
 
 
 def test_slide_of_rejected_fields_is_valid_and_empty(tmp_path):
