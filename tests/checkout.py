@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "scripts", "envs", "resources")
 SHEET = Path("in/fields.tsv")
 _JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
-_WILDCARD = re.compile(r"^    wildcards: \w+=(.*)$", re.MULTILINE)
 
 
 class Job(NamedTuple):
@@ -27,7 +26,6 @@ class Job(NamedTuple):
 
     rule: str
     wildcard: str
-    reason: str
     resources: str
 
     @property
@@ -85,7 +83,7 @@ class Checkout:
         for rule, block in _JOB.findall(text):
             lines = dict(line.strip().partition(": ")[::2] for line in block.splitlines())
             wildcard = lines.get("wildcards", "").partition("=")[2]
-            found.append(Job(rule, wildcard, lines.get("reason", ""), lines.get("resources", "")))
+            found.append(Job(rule, wildcard, lines.get("resources", "")))
         return [job for job in found if job.rule != "all"]
 
     def plan(self, *args):
@@ -124,10 +122,13 @@ def make_checkout(folder):
     return made
 
 
-def wait_for(found, run):
-    """Wait until something is found or the run has ended."""
-    while run.poll() is None and not found():
+def wait_for(look, run):
+    """Look until something is found, and return it; None when the run ends before."""
+    while run.poll() is None:
+        if found := look():
+            return found
         time.sleep(0.002)
+    return None
 
 
 def kill(process, group=True):

@@ -12,17 +12,17 @@ from checkout import NORMAL, PATIENT, draw, kill, make_checkout, wait_for, write
 
 ONE_CORE = ("--cores", 1)
 STAGES = {  # what each stage writes first, before it has its name
-    "preprocess": "fields/*/.part-dapi.zarr.zip.d",
-    "segment": "fields/*/.part-nuclei.tif*",
-    "measure": "fields/*/.part-measurements.parquet",
-    "detect_signals": "fields/*/.part-signals.*",
-    "build_reference": "models/reference/.part-*",
-    "score_anomaly": "fields/*/.part-anomaly*",
-    "call_slide": "slides/*/.part-*",
-    "export_field": "fields/*/.part-*",
-    "aggregate": ".part-*",
-    "record_run": ".part-*",
-    "report": "report/.part-*",
+    "preprocess": "fields/*/.dapi.zarr.zip.d.part-*",
+    "segment": "fields/*/.nuclei.tif*.part-*",
+    "measure": "fields/*/.measurements.parquet.part-*",
+    "detect_signals": "fields/*/.signals.*.part-*",
+    "build_reference": "models/reference/.*.part-*",
+    "score_anomaly": "fields/*/.anomaly*.part-*",
+    "call_slide": "slides/*/.*.part-*",
+    "export_field": "fields/*/.*.part-*",
+    "aggregate": ".*.part-*",
+    "record_run": ".*.part-*",
+    "report": "report/.*.part-*",
 }
 # here the jobs outlive the run that started them, and write while the next one does
 ORPHANED = ("segment", "export_field")
@@ -69,9 +69,9 @@ def start_until_one_writes(checkout, stages):
     def started():
         return [s for s in stages if (logs / s).exists() or (logs / f"{s}.log").exists()]
 
-    wait_for(started, run)
-    assert run.poll() is None, f"the run ended without {stages}"
-    (stage,) = started()
+    begun = wait_for(started, run)
+    assert begun, f"the run ended without {stages}"
+    stage = begun[0]
 
     def writes():
         return any(checkout.results.glob(STAGES[stage])) or not job(run, f"scripts/{stage}.py")

@@ -125,7 +125,9 @@ def _field(row: Mapping[str, str], summary: Mapping[str, Any]) -> dict[str, Any]
     reasons = [*qc["reasons"], *faults]
     if empty and not reasons:
         reasons = ["no nuclei"]
-    status = "flagged" if faults and qc["status"] == "ok" else qc["status"]
+    # labels that the sheet gives may lie where the survey saw nothing
+    doubtful = qc["status"] == "empty" or (faults and qc["status"] == "ok")
+    status = "flagged" if doubtful else qc["status"]
     height, width = qc["shape"] or (None, None)
     return {
         **{name: row[name] for name in ("field", "slide", "patient")},

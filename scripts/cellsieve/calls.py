@@ -11,10 +11,10 @@ from cellsieve.cell_table import call_columns
 from cellsieve.fish_calls import changed_probes, fish_calls, probe_states
 from cellsieve.signal_counts import ProbeCounts, count_probe
 from cellsieve.slide_inputs import SlideInputs
+from cellsieve.wholeness import judge_wholeness
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
-FRAGMENT = 1 / 3  # of the slide's median area; what is smaller is debris or a piece
 
 
 class CallOptions(NamedTuple):
@@ -77,9 +77,7 @@ def call_slide(
         Reference nuclei that the p-values were had from.
     """
     nuclei = found.nuclei
-    whole = ~(nuclei["touches_border"] | nuclei["overlapping"]).to_numpy(bool)
-    fragment = is_fragment(nuclei["area_px"].to_numpy(), whole)
-    whole &= ~fragment
+    whole, fragment = judge_wholeness(nuclei)
     anomalies = call_anomalies(nuclei, whole, options.q, options.z)
     presumed_normal = anomalies.call != "suspicious"
     counted, states = {}, {}
@@ -107,25 +105,6 @@ def call_slide(
         **{f"{probe}_state": s for probe, s in states.items()},
     )
     return SlideCalls(table[call_columns(probes)], whole, anomalies, counted)
-
-
-def is_fragment(area: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Tell debris and pieces of nuclei by their area.
-
-    Parameters
-    ----------
-    area : ndarray, (n,)
-        Of the nuclei of one slide, in pixels.
-    whole : ndarray, (n,), bool
-        Which of them the median is of.
-
-    Returns
-    -------
-    ndarray, (n,), bool
-    """
-    if not whole.any():
-        return np.zeros(len(area), bool)
-    return area < FRAGMENT * np.median(area[whole])
 
 
 def call_types(probes: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Outputs that appear complete or not at all."""
 
+import glob
 import json
+import os
 import shutil
+import socket
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +18,9 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; rename it when the block ends.
 
-    Works for a file and for a folder. The temporary name is fixed, not random:
-    what a killed job left behind is overwritten by the next try instead of
-    staying for ever.
+    Works for a file and for a folder. What killed jobs left behind goes with
+    the next try. Each process has a name of its own: a job that outlived its
+    run cannot publish what its successor has half written.
 
     Parameters
     ----------
@@ -31,8 +34,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    _remove(part)
+    part = _own_part(path)
     try:
         yield part
         if path.is_dir():  # a folder cannot be renamed over a folder that is not empty
@@ -47,8 +49,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def scratch(path: Path | str) -> Iterator[Path]:
     """Give an empty folder beside ``path`` for what is needed only to make it.
 
-    It is on the same disk as the results, which is made for large files, and
-    its name is fixed: what a killed job left behind goes with the next try.
+    It is on the same disk as the results, which is made for large files. What
+    killed jobs left behind goes with the next try.
 
     Parameters
     ----------
@@ -60,8 +62,8 @@ def scratch(path: Path | str) -> Iterator[Path]:
     Path
         An empty folder; it goes when the block ends.
     """
-    folder = Path(path).with_name(f".part-{Path(path).name}.d")
-    _remove(folder)
+    path = Path(path)
+    folder = _own_part(path.with_name(f"{path.name}.d"))
     folder.mkdir(parents=True)
     try:
         yield folder
@@ -90,6 +92,14 @@ def zip_folder(folder: Path, target: Path) -> None:
             info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_EPOCH)
             with file.open("rb") as source, archive.open(info, "w", force_zip64=True) as out:
                 shutil.copyfileobj(source, out, 1 << 20)
+
+
+def _own_part(path: Path) -> Path:
+    """Sweep the parts that others left of an output, and name this process' own."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.part-*"):
+        _remove(left)
+    own = f"{socket.gethostname()}-{os.getpid()}"
+    return path.with_name(f".{path.name}.part-{own}{path.suffix}")
 
 
 def _remove(path: Path) -> None:

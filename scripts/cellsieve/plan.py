@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.cell_table import cell_columns
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -65,6 +66,7 @@ class Plan:
         if channels is not None:
             config["channels"] = channels
         check_config(config)
+        _check_channels(config["channels"])
         _check_folders(config)
         self.config = config
         sheet = read_sheet(config["fields"])
@@ -145,6 +147,23 @@ class Plan:
 
     def _paths(self, field: str, names: Sequence[str]) -> dict[str, str]:
         return {name: self.path(field, name) for name in names}
+
+
+def _check_channels(channels: Mapping[str, Any]) -> None:
+    """Refuse roles that would be a column twice, and one channel in two roles."""
+    taken = {name for name in cell_columns([]) if name != "dapi"}
+    taken |= {f"{role}_state" for role in channels}
+    for role in channels:
+        if role in taken:
+            raise UserError(
+                f"configuration: channels.{role} is the name of a column of cells.csv; "
+                "allowed: any other name in small letters"
+            )
+    names = [str(channel) for channel in channels.values()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(
+            f"configuration: channels names {twice[0]!r} twice; allowed: one role a channel"
+        )
 
 
 def write_manifest(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -140,8 +140,7 @@ def _write(
     for tile in tiles(plane.shape, TILE, halo=int(4 * sigma) + 1):
         counts = _subtract(plane, background, tile.padded)
         bright = (ndimage.gaussian_filter(counts, sigma) > threshold)[tile.core_in_padded]
-        counts = np.maximum(counts[tile.core_in_padded], 0)
-        dapi[tile.core] = counts if dapi.dtype.kind == "f" else np.rint(counts).astype(dapi.dtype)
+        dapi[tile.core] = _stored(counts[tile.core_in_padded], dapi.dtype)
         foreground[tile.core] = bright
         above += int(bright.sum())
         saturated += int((np.asarray(plane[tile.core]) >= highest)[bright].sum())
@@ -149,6 +148,13 @@ def _write(
         "foreground_fraction": round(above / (plane.shape[0] * plane.shape[1]), 6),
         "saturated_fraction": round(saturated / max(above, 1), 6),
     }
+
+
+def _stored(counts: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Clip to what the type holds: a background extrapolated below 0 would wrap a full pixel."""
+    if dtype.kind == "f":
+        return np.maximum(counts, 0)
+    return np.rint(np.clip(counts, 0, np.iinfo(dtype).max)).astype(dtype)
 
 
 def _nuclear_intensity(dapi: Any, foreground: Any, windows: _Windows) -> float | None:

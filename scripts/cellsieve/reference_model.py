@@ -10,7 +10,6 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
-from cellsieve.calls import is_fragment
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
 from cellsieve.nucleus_features import Ruler, nucleus_features
@@ -19,6 +18,7 @@ from cellsieve.provenance import file_sha256
 from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
 from cellsieve.stores import create_zip, open_labels, open_zip
 from cellsieve.tables import read_table
+from cellsieve.wholeness import judge_wholeness
 
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
@@ -245,10 +245,9 @@ def _listed(row: dict[str, Any], cells: pd.Series) -> list[int]:
 
 
 def _sound(measurements: Path | str) -> pd.Series:
-    """Return the nuclei that a call would be made for: whole, alone, no fragment."""
+    """Return the nuclei of a field that are whole, alone and no fragments."""
     table = read_table(measurements)
-    whole = ~(table["touches_border"] | table["overlapping"]).to_numpy(bool)
-    return table["cell"][whole & ~is_fragment(table["area_px"].to_numpy(), whole)]
+    return table["cell"][judge_wholeness(table).whole]
 
 
 def read_label_list(path: Path | str) -> list[int]:

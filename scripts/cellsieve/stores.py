@@ -1,7 +1,6 @@
 """The files that pixels travel in between stages: zarr zips and label images."""
 
 import math
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import tifffile
 import zarr
 
-from cellsieve.files import atomic, zip_folder
+from cellsieve.files import atomic, scratch, zip_folder
 
 CHUNK = 512
 LARGEST_LABEL = 2**32 - 1
@@ -32,16 +31,10 @@ def create_zip(path: Path | str) -> Iterator[zarr.Group]:
     zarr.Group
         Make arrays in it with `add_plane`, attributes with ``group.attrs``.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.with_name(f".part-{path.name}.d")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
+    with scratch(path) as folder:
         yield zarr.open_group(folder, mode="w", zarr_format=3)
         with atomic(path) as part:
             zip_folder(folder, part)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def add_plane(group: zarr.Group, name: str, shape: tuple[int, int], dtype: Any) -> zarr.Array:

@@ -105,7 +105,9 @@ def _parts(length: int, count: int) -> list[slice]:
 
 def _range_shown(window: np.ndarray) -> float:
     """Range of brightness over means of 8×8 px, in which noise is averaged out."""
-    height, width = (n // 8 * 8 for n in window.shape)
-    means = window[:height, :width].reshape(height // 8, 8, width // 8, 8).mean((1, 3))
+    block = min(8, *window.shape)
+    height, width = (n // block for n in window.shape)
+    whole = window[: height * block, : width * block]
+    means = whole.reshape(height, block, width, block).mean((1, 3))
     low, high = np.percentile(means, [5, 99])
     return float(high - low)

@@ -1,8 +1,6 @@
 """Write a simulated field: image, labels and truth, each whole or not at all."""
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import tifffile
 import zarr
 from tqdm import tqdm
 
-from cellsieve.files import atomic
+from cellsieve.files import atomic, scratch
 from cellsieve.simulation.render import TILE, strips
 from cellsieve.simulation.scene import Field, compose
 from cellsieve.simulation.slide import CHANNELS, Slide
@@ -46,7 +44,7 @@ def write_field(
     DataFrame
         The truth.
     """
-    with _temporary_folder(image) as folder:
+    with scratch(image) as folder:
         pixels = _waiting(folder, "image", (len(CHANNELS), *field.shape), np.uint16)
         owners = _waiting(folder, "labels", field.shape, np.uint32)
         scene = compose(field, slide)
@@ -99,18 +97,6 @@ def write_image(path: Path, pixels: Any, pixel_size_um: float) -> None:
             metadata=metadata,
             software="cellsieve",
         )
-
-
-@contextmanager
-def _temporary_folder(beside: Path) -> Iterator[Path]:
-    """Give a folder of a fixed name: what a killed job left is overwritten by the next."""
-    folder = beside.with_name(f".part-{beside.name}.d")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _waiting(folder: Path, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array:
