@@ -87,6 +87,9 @@ def test_mistakes_say_key_value_and_what_is_allowed(changes, message):
         ({"dapi": -1}, "channels.dapi is -1; allowed: .*index from 0"),
         ({"dapi": "a/b"}, "channels.dapi is 'a/b'; allowed: "),
         ({"dapi": 0, "Big Name": 1}, "channels has the key 'Big Name'; allowed: .*small letters"),
+        ({"dapi": 0, "cell": 1}, "channels.cell is the name of a column"),
+        ({"dapi": 0, "x": 1, "x_state": 2}, "channels.x_state is the name of a column"),
+        ({"dapi": 0, "red": 0}, "channels names '0' twice"),
         ({"dapi": 0, True: 1}, "channels has the key True; allowed: .*small letters"),
     ],
 )

@@ -26,6 +26,7 @@ from cellsieve import geojson, stores, tables
 from cellsieve.calls import call_types
 from cellsieve.cell_table import cell_columns
 from cellsieve.objects import bounding_boxes
+from cellsieve.ome_zarr_export import write_field
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "export_field.py"
 PROBES = ["aqua", "red"]
@@ -260,6 +261,19 @@ def test_levels_are_means_of_the_image_and_true_labels(exported):
     # a map pixel covers 16 field pixels: its middle lies 7.5 pixels in
     assert moved[0]["scale"] == [4.0, 4.0]
     assert moved[1]["translation"] == [1.875, 1.875]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_map_with_gaps_keeps_its_scores_at_every_level(tmp_path):
+    scores = np.full((600, 530), np.nan, np.float32)
+    scores[100:104, 200:204], scores[400:, :50] = 7, 2
+    plane = np.zeros((8, 8), np.uint16)
+    write_field(tmp_path / "f", "f", {"dapi": plane}, plane, anomaly_map=(scores, 16))
+    group = zarr.open_group(tmp_path / "f", mode="r")["anomaly_map"]
+    assert np.array_equal(group["s0"][:], scores, equal_nan=True)
+    small = np.full((300, 265), np.nan, np.float32)
+    small[50:52, 100:102], small[200:, :25] = 7, 2
+    assert np.array_equal(group["s1"][:], small, equal_nan=True)
 
 
 def test_without_a_pixel_size_no_unit_is_invented(tmp_path):

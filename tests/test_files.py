@@ -1,6 +1,10 @@
 """Outputs appear complete or not at all."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +73,35 @@ def test_a_zip_depends_on_content_alone(tmp_path):
             (tmp_path / name / "deep" / letter).write_text(letter)
         zip_folder(tmp_path / name, tmp_path / f"{name}.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_a_part_of_another_name_is_left_alone(tmp_path):
+    with atomic(tmp_path / "a-1.tif") as mine:
+        mine.write_text("mine")
+        with atomic(tmp_path / "1.tif") as other:
+            other.write_text("other")
+        assert mine.read_text() == "mine"
+
+
+def test_a_job_that_outlived_its_run_cannot_publish_a_half_written_file(tmp_path):
+    target = tmp_path / "a.txt"
+    code = (
+        "import sys; from cellsieve.files import atomic\n"
+        "with atomic(sys.argv[1]) as part:\n"
+        "    part.write_text('old'); print('ready', flush=True); sys.stdin.read()\n"
+    )
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", code, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "scripts")},
+    )
+    assert orphan.stdout.readline() == b"ready\n"
+    with atomic(target) as part:
+        part.write_text("new, half")
+        orphan.communicate()
+        assert orphan.returncode != 0
+        assert not target.exists()
+        part.write_text("new, whole")
+    assert target.read_text() == "new, whole"

@@ -163,3 +163,19 @@ def test_on_bad_field_fail_stops_with_one_line_and_no_output(tmp_path):
     assert "flat value" in done.stderr
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["f.ome.tif"]
+
+
+def test_a_full_pixel_on_a_steep_background_stays_full(tmp_path):
+    y, x = np.mgrid[:600, :600]
+    image = (2000 * ((x + y) / 1200.0) ** 2).astype(np.uint16)
+    image[200:230, 200:230] = 3000
+    image[:25, :25] = 65535  # beyond the outermost mesh centre the background falls below 0
+    store = zarr.open_group(tmp_path / "s", mode="w")
+    preprocess(image, store)
+    assert np.asarray(store["dapi"][:25, :25]).min() > 60000
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (4, 20000), (20000, 3)])
+def test_a_thin_image_is_read(tmp_path, shape):
+    image = np.random.default_rng(0).integers(90, 110, shape).astype(np.uint16)
+    assert preprocess(image, zarr.open_group(tmp_path / "s", mode="w"))["status"] == "empty"

@@ -132,6 +132,13 @@ def results(tmp_path):
     return tmp_path
 
 
+def give(folder, **files):
+    """Add columns with paths to the manifest."""
+    header, row = (folder / "m.tsv").read_text().splitlines()
+    lines = ["\t".join([header, *files]), "\t".join([row, *map(str, files.values())])]
+    (folder / "m.tsv").write_text("\n".join(lines) + "\n")
+
+
 def record(folder, config):
     command = [sys.executable, Path(SCRIPTS) / "record_run.py", "--fields", folder / "m.tsv"]
     command += ["--config", config, "--model", folder / "model.json"]
@@ -153,6 +160,22 @@ def test_the_record_names_inputs_code_versions_and_results(results):
         "slides/s/calls.parquet": hashlib.sha256(b"calls").hexdigest(),
     }
     assert written["code"]["segment"] == code("segment")
+    assert written["code"]["report"] == code("report")
     assert written["versions"]["scipy"]
     record(results, '{"seed": 3, "channels": {"dapi": "DAPI"}}')
     assert (results / "record.json").read_bytes() == first
+
+
+def test_the_record_names_the_other_files_that_the_sheet_gives(results):
+    (results / "labels.tif").write_bytes(b"labels")
+    paths = {"given_nuclei": results / "labels.tif", "reference_nuclei": results / "absent.tsv"}
+    give(results, **paths)
+    assert record(results, '{"seed": 0}').returncode == 0
+    (field,) = json.loads((results / "record.json").read_text())["inputs"]
+    assert field == {
+        **{"field": "f", "image": "f.tif", "sha256": "5e"},
+        "nuclei": str(results / "labels.tif"),
+        "nuclei_sha256": hashlib.sha256(b"labels").hexdigest(),
+        "reference_nuclei": str(results / "absent.tsv"),
+        "reference_nuclei_sha256": None,
+    }

@@ -19,7 +19,12 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "report.py"
 PROBES = ["aqua", "green", "red"]
 SHAPE = (420, 520)
 EVIL = "<script>alert(1)</script>"
-RECORD = {"seed": 1, "versions": {"numpy": "2.0.2"}, "inputs": {"fields.tsv": "ab12"}}
+RECORD = {
+    "seed": 1,
+    "field": "0034",
+    "versions": {"numpy": "2.0.2"},
+    "inputs": {"fields.tsv": "ab12"},
+}
 
 
 def draw_nuclei(seed, shape=SHAPE, diameter=44):
@@ -69,6 +74,7 @@ def write_field(folder, field, seed, status="ok", pixel_size_um=0.25):
     pictures.save_png(folder / "overlay.png", pictures.outline_overlay(grey, labels))
     with stores.create_zip(folder / "anomaly_map.zarr.zip") as group:
         scores = 0.2 + planes["dapi"][::8, ::8].astype(np.float32) / 2000
+        scores[labels[::8, ::8] == 0] = np.nan
         stores.add_plane(group, "map", scores.shape, np.float32)[:] = scores
         group.attrs.update(scale=8, unit="score")
     qc = {
@@ -115,6 +121,12 @@ def cell_rows(labels, field, slide, patient, probes=PROBES, *, reference=True, s
     return frame
 
 
+def write_thumbnails(path, ids, grey):
+    with stores.create_zip(path) as group:
+        group.create_array("thumbnails", data=np.full((len(ids), 64, 64), grey, np.uint8))
+        group.attrs["ids"] = ids
+
+
 class Run:
     """The files that the report is made of, in a folder; change them, then `report`."""
 
@@ -142,7 +154,7 @@ class Run:
             )
         self.cells = pd.concat(cells, ignore_index=True)
         self.slides = [{"slide": s, "nuclei": 5} for s in sorted({r["slide"] for r in self.fields})]
-        self.patients = [{"patient": "P0", "nuclei": 5, "flag": "inconclusive"}]
+        self.patients = [{"patient": "P0", "nuclei": 5}]
         self.reference = reference
 
     def report(self, *extra):
@@ -163,9 +175,7 @@ class Run:
         paths["record"].write_text(json.dumps(RECORD))
         if self.reference:
             paths["reference-thumbnails"] = self.folder / "thumbnails.zarr.zip"
-            with stores.create_zip(paths["reference-thumbnails"]) as group:
-                group.create_array("thumbnails", data=np.full((2, 64, 64), 90, np.uint8))
-                group.attrs["ids"] = ["ref:1", "ref:2"]
+            write_thumbnails(paths["reference-thumbnails"], ["ref:1", "ref:2"], 90)
         paths["report"] = self.folder / "out" / "index.html"
         command = [sys.executable, str(SCRIPT)]
         for name, path in paths.items():
@@ -244,7 +254,7 @@ def full(tmp_path_factory):
         *["cac", 3, "gain", 4, "gain"]
     ]
     cells.loc[12, "anomaly_score"] = 0.0
-    run.fields[0] |= {"x_note": EVIL, "x_<b>": "1e400"}
+    run.fields[0] |= {"x_note": EVIL, "x_<b>": "1e400", "x_dish": "0012", "focus": "0.123456"}
     run.fields[1]["reason"] = "out of focus"
     html = run.report("--top", "5")
     return run, html, check(html)
@@ -265,6 +275,44 @@ def test_nothing_from_outside_becomes_html(full):
     assert EVIL in page.text
     assert "q 0.01 & <b>large</b>" in page.text
     assert "a note & more" in page.text
+
+
+def test_text_of_the_sheet_is_shown_as_it_is_and_numbers_are_short(full):
+    _, html, page = full
+    assert '<td class="short" data-value="0012">0012</td>' in html
+    assert '<td class="n" data-value="0.123456">0.1235</td>' in html
+    assert "1e400" in page.text
+    assert "0034" in page.text  # of the record
+
+
+def test_each_slide_may_have_a_reference_of_its_own(tmp_path):
+    run = Run(tmp_path, ("ok", "ok", "ok"))
+    second = run.cells["slide"] == "slide_1"
+    run.cells.loc[second, ["nearest_reference_1", "nearest_reference_2"]] = ["own:1", "own:7"]
+    write_thumbnails(tmp_path / "own.zarr.zip", ["own:1", "own:7"], 200)
+    html = run.report("--top", "200", "--reference-thumbnails", str(tmp_path / "own.zarr.zip"))
+    check(html)
+    shown = dict(re.findall(r'<img src="([^"]+)" alt="Reference nucleus (\w+):', html))
+    assert sorted(shown.values()) == ["own", "ref"]
+    assert html.count("Reference nucleus own:7") == second.sum()
+    assert html.count("Reference nucleus ref:2") == (~second).sum()
+
+
+def test_the_heat_map_is_grey_where_there_is_no_score():
+    from cellsieve.report.pictures import heat_limits, heat_picture
+
+    scores = np.full((7, 9), np.nan, np.float32)
+    scores[4, 0], scores[4, 3], scores[5, 8] = 1, 1, 3
+    limits = heat_limits([scores, np.full((2, 2), np.nan)])
+    assert limits == pytest.approx((1, 3), abs=0.01)
+    for picture, place in (
+        (heat_picture(scores, limits, 9), (5, 8)),
+        (heat_picture(scores, limits, 5), (2, 4)),
+    ):
+        grey = (picture == 150).all(axis=2)
+        assert (~grey).sum() == 3
+        assert picture[place].min() > 150  # the one high score, undiluted where blocks are shrunk
+    assert (heat_picture(np.full((2, 2), np.nan), limits, 4) == 150).all()
 
 
 def test_the_gallery_ranks_assessable_nuclei_and_shows_each_once(full):
@@ -381,6 +429,15 @@ def test_field_pictures_shrink_with_the_number_of_fields():
 def test_every_column_is_described_in_the_documentation(column):
     text = (SCRIPT.parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
     assert f"`{column}`" in text
+
+
+def test_only_columns_that_a_table_has_are_defined():
+    from cellsieve.report.columns import DEFINITIONS, NUMBERS
+
+    text = (SCRIPT.parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    named = {column.removesuffix("_low").removesuffix("_high") for column in DEFINITIONS}
+    assert [column for column in sorted(named) if f"`{column}`" not in text] == []
+    assert set(DEFINITIONS) >= NUMBERS
 
 
 def test_numbers_are_shown_short_and_shares_in_per_cent():

@@ -1,5 +1,6 @@
 """From fields to a reference to scores, by the command lines of both scripts."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from synthetic import draw_field, write_manifest, write_stage
 
 import build_reference
 import score_anomaly
+from cellsieve import provenance
 from cellsieve.errors import UserError
 from cellsieve.measurement import measure_nuclei
 from cellsieve.reference import SMALLEST_BANK, conformal_p
@@ -139,11 +141,14 @@ def test_the_map_shows_the_highest_score_of_each_block(fields, model):
     assert heat.dtype == np.float32
     assert heat.shape == (-(-SIDE // scale),) * 2
     labels = nuclei(fields / "p")
-    scores = np.zeros(labels.max() + 1)
-    scores[table["cell"]] = table["anomaly_score"]
+    scores = dict(zip(table["cell"], table["anomaly_score"], strict=True))
     for y, x in np.ndindex(heat.shape):
         block = labels[y * scale : (y + 1) * scale, x * scale : (x + 1) * scale]
-        assert heat[y, x] == pytest.approx(scores[block].max(), rel=1e-6)
+        inside = [scores[cell] for cell in np.unique(block[block > 0])]
+        expected = max(inside) if inside else np.nan
+        assert heat[y, x] == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    assert np.isnan(heat).any()
+    assert np.isfinite(heat).any()
 
 
 def nuclei(folder):
@@ -186,6 +191,17 @@ def test_reference_nuclei_choose_the_nuclei(fields, rows, tmp_path):
     assert len(used) > 40
     assert loaded.split_by == "nucleus"
     assert "share it" in loaded.notes[0]
+    (field,) = json.loads((tmp_path / "record.json").read_text())["fields"]
+    digest = hashlib.sha256((tmp_path / "list.tsv").read_bytes()).hexdigest()
+    assert field["reference_nuclei_sha256"] == digest
+
+
+def test_the_record_names_code_versions_seed_and_fields(model):
+    record = json.loads((model / "record.json").read_text())
+    assert record["code"] == provenance.code("build_reference")
+    assert record["versions"] == provenance.versions()
+    assert record["seed"] == 0
+    assert [sorted(field) for field in record["fields"]] == [["field", "image_sha256"]] * 2
 
 
 def test_a_listed_nucleus_that_is_not_there_is_a_mistake(rows, tmp_path):
@@ -205,6 +221,8 @@ def test_too_few_reference_nuclei_leave_scores_empty_with_the_reason(fields, tmp
     table = read_table(tmp_path / "few" / OUTPUTS[0])
     assert len(table) > 20
     assert table.drop(columns="cell").isna().all(axis=None)
+    with open_zip(tmp_path / "few" / OUTPUTS[1]) as store:
+        assert np.isnan(store["map"][:]).all()
 
 
 def test_trimmed_reference_scores_without_p(fields, rows, tmp_path):
@@ -232,7 +250,7 @@ def test_a_rejected_field_is_left_out_and_gets_empty_outputs(fields, rows, model
     assert len(table) == 0
     assert dict(table.dtypes.astype(str)) == ANOMALY
     with open_zip(field / OUTPUTS[1]) as store:
-        assert store["map"][:].tolist() == [[0]]
+        assert np.isnan(store["map"][:]).tolist() == [[True]]
     build_reference.main(build_arguments(tmp_path / "none", [row(field, "s1")]))
     assert len(load_model(tmp_path / "none").bank) == 0
 

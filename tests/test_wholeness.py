@@ -1,0 +1,29 @@
+"""Which nuclei are whole, by hand."""
+
+import pandas as pd
+
+from cellsieve.wholeness import judge_wholeness
+
+
+def nuclei(area, border=(), overlap=()):
+    n = len(area)
+    return pd.DataFrame(
+        {
+            "area_px": area,
+            "touches_border": [i in border for i in range(n)],
+            "overlapping": [i in overlap for i in range(n)],
+        }
+    )
+
+
+def test_a_fragment_is_below_a_third_of_the_median_of_the_whole_ones():
+    # of those that are whole otherwise the median of 300, 300, 60, 67 is 183.5: a third is 61.2
+    found = judge_wholeness(nuclei([300, 300, 60, 67, 9000, 9000], border=[4], overlap=[5]))
+    assert found.fragment.tolist() == [False, False, True, False, False, False]
+    assert found.whole.tolist() == [True, True, False, True, False, False]
+
+
+def test_nothing_is_a_fragment_where_nothing_is_whole():
+    found = judge_wholeness(nuclei([5, 500], border=[0, 1]))
+    assert not found.whole.any()
+    assert not found.fragment.any()
