@@ -23,7 +23,7 @@ demo: $(RUNTIME) # run the whole chain on simulated fields, into results/
 	@echo "The report is results/report/index.html"
 
 test: $(DEV) # run the tests
-	@pytest -n 2
+	@pytest -n 2 --dist loadfile
 
 research: $(DEV) # run the slow measurements that `make test` leaves out
 	@pytest -m research

@@ -47,25 +47,36 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from cellsieve import __version__
-    from cellsieve.provenance import file_sha256
+    from cellsieve.provenance import code, file_sha256, versions
 
     return {
         "method": args.method,
         "seed": args.seed,
         "version": __version__,
+        "versions": versions(),
+        "code": code("build_reference"),
         "diameter_px": model.diameter,
         "pixel_size_um": model.pixel_size_um,
         "bank": len(model.bank),
         "calibration": len(model.calibration),
         "split_by": model.split_by,
         "notes": model.notes,
-        "fields": [
-            {"field": row["field"], "image_sha256": row["quality"]["image_sha256"]} for row in rows
-        ],
+        "fields": [_field(row) for row in rows],
         "sha256": {
             name: file_sha256(getattr(args, name)) for name in ("bank", "calibration", "thumbnails")
         },
     }
+
+
+def _field(row: dict[str, Any]) -> dict[str, Any]:
+    from cellsieve.provenance import file_sha256
+
+    known = {"field": row["field"], "image_sha256": row["quality"]["image_sha256"]}
+    chosen = row.get("reference_nuclei")
+    # the list of a rejected field is not read, and need not be there
+    if chosen and Path(chosen).is_file():
+        known["reference_nuclei_sha256"] = file_sha256(chosen)
+    return known
 
 
 if __name__ == "__main__":

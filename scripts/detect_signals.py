@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     probes = list(channels)[1:]
     with open_field(args.image, channels, args.projection) as field:
-        planes = {probe: field.plane(probe) for probe in probes if probe in field.channels}
+        # without the probes that preprocess.py could not read
+        planes = {probe: field.plane(probe) for probe in probes if probe in qc["channels"]}
         notes = [
             f"{probe}: the field has no such channel" for probe in probes if probe not in planes
         ]

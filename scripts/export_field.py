@@ -88,7 +88,7 @@ def _cells(args: argparse.Namespace, probes: Sequence[str]) -> Any:
 def _planes(
     args: argparse.Namespace, channels: Mapping[str, str], qc: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Open the channels that the field has; one black pixel each when it was rejected."""
+    """Open the field's usable channels; one black pixel a channel when it was rejected."""
     import numpy as np
 
     from cellsieve.images import open_field
@@ -97,7 +97,7 @@ def _planes(
         yield {role: np.zeros((1, 1), np.uint8) for role in channels}
         return
     with open_field(args.image, channels, args.projection) as field:
-        yield {role: field.plane(role) for role in field.channels}
+        yield {role: field.plane(role) for role in channels if role in qc["channels"]}
 
 
 if __name__ == "__main__":

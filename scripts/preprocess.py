@@ -73,19 +73,35 @@ def _examine(args: Any, channels: dict[str, str], store: Any) -> dict[str, Any]:
 
     with open_field(args.image, channels, args.projection) as field:
         qc = preprocess(field.plane("dapi"), store)
+        unusable = _unusable_probes(field)
+        usable = [role for role in field.channels if role not in unusable]
         qc |= {
             "shape": list(field.shape),
             "dtype": str(field.dtype),
-            "channels": list(field.channels),
-            "missing_channels": list(field.missing),
+            "channels": usable,
+            "missing_channels": [role for role in channels if role not in usable],
         }
         faults = [f"no channel for {role}" for role in field.missing]
+        faults += [f"{role} cannot be used: {fault}" for role, fault in unusable.items()]
         faults += _pixel_size_faults(args.pixel_size, field.pixel_size_um)
         qc["pixel_size_um"] = args.pixel_size or field.pixel_size_um
     if faults and qc["status"] == "ok":
         qc["status"] = "flagged"
     qc["reasons"] = [*qc["reasons"], *faults, *field.notes]
     return qc
+
+
+def _unusable_probes(field: Any) -> dict[str, str]:
+    """Probes whose pixels cannot be used, and why; a bad probe must cost only itself."""
+    from cellsieve.preprocessing import check_probe
+
+    unusable = {}
+    for role in field.channels[1:]:
+        try:
+            check_probe(field.plane(role))
+        except BadFieldError as error:
+            unusable[role] = str(error)
+    return unusable
 
 
 def _pixel_size_faults(given: float | None, own: float | None) -> list[str]:

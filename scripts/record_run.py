@@ -19,7 +19,10 @@ STAGES = (
     "call_slide",
     "export_field",
     "aggregate",
+    "report",
 )
+# column of the manifest with a file that the sheet gives beside the image, and its name here
+GIVEN = {"given_nuclei": "nuclei", "reference_nuclei": "reference_nuclei"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,20 +48,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         "config": config,
         "seed": config["seed"],
         "code": {stage: code(stage) for stage in STAGES},
-        "inputs": [
-            {
-                "field": row["field"],
-                "image": row["image"],
-                "sha256": json.loads(Path(row["qc"]).read_text(encoding="utf-8"))["image_sha256"],
-            }
-            for row in rows
-        ],
+        "inputs": [_inputs(row) for row in rows],
         "models": [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.model],
         "tables": {Path(path).name: file_sha256(path) for path in args.tables}
         | {f"slides/{row['slide']}/calls.parquet": file_sha256(row["slide_calls"]) for row in rows},
     }
     write_json(args.record, record)
     log.info("recorded %d fields", len(rows))
+
+
+def _inputs(row: dict[str, str]) -> dict[str, str | None]:
+    """Name the files of a field; the digest of one that was never read may be missing."""
+    from cellsieve.provenance import file_sha256
+
+    quality = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
+    found = {"field": row["field"], "image": row["image"], "sha256": quality["image_sha256"]}
+    for column, name in GIVEN.items():
+        if path := row.get(column):
+            found[name] = path
+            found[f"{name}_sha256"] = file_sha256(path) if Path(path).is_file() else None
+    return found
 
 
 if __name__ == "__main__":

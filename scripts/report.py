@@ -75,7 +75,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--slides", type=existing_file, required=True, help="slides.csv")
     p.add_argument("--patients", type=existing_file, required=True, help="patients.csv")
     p.add_argument(
-        "--reference-thumbnails", type=existing_file, help="thumbnails of the reference nuclei"
+        "--reference-thumbnails",
+        action="append",
+        type=existing_file,
+        default=[],
+        help="pictures of a model's reference nuclei; once for each model of the run",
     )
     p.add_argument("--record", type=existing_file, required=True, help="record.json of the run")
     p.add_argument(

@@ -63,6 +63,7 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | N
 
 
 def _write_map(path: str, nuclei: Any, table: Any) -> None:
+    """Write the highest score of each block of the field; NaN where no nucleus has one."""
     import numpy as np
 
     from cellsieve.stores import add_plane, create_zip
@@ -70,17 +71,19 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
 
     # looked up by place, not by number: a label may be any 32-bit number
     cells = np.append(0, table["cell"].to_numpy(np.int64))
-    values = np.append(0, table["anomaly_score"].fillna(0)).astype(np.float32)
+    values = np.append(np.nan, table["anomaly_score"]).astype(np.float32)
     shape = tuple(-(-length // MAP_SCALE) for length in nuclei.shape)
     with create_zip(path) as store:
         heat = add_plane(store, "map", shape, np.float32)
         for tile in tiles(nuclei.shape, 64 * MAP_SCALE):
             block = values[np.searchsorted(cells, np.asarray(nuclei[tile.core]))]
-            block = np.pad(block, [(0, -n % MAP_SCALE) for n in block.shape])
+            padding = [(0, -n % MAP_SCALE) for n in block.shape]
+            block = np.pad(block, padding, constant_values=np.nan)
             rows, cols = (n // MAP_SCALE for n in block.shape)
-            coarse = block.reshape(rows, MAP_SCALE, cols, MAP_SCALE).max((1, 3))
+            blocks = block.reshape(rows, MAP_SCALE, cols, MAP_SCALE)
             y, x = (s.start // MAP_SCALE for s in tile.core)
-            heat[y : y + rows, x : x + cols] = coarse
+            # fmax passes over NaN: a block has no score only where no nucleus in it has one
+            heat[y : y + rows, x : x + cols] = np.fmax.reduce(blocks, axis=(1, 3))
         store.attrs["scale"] = MAP_SCALE
         store.attrs["unit"] = "anomaly_score of the nucleus"
 

@@ -42,8 +42,8 @@ def field(tmp_path):
     return tmp_path, truth
 
 
-def write_qc(folder, status, diameter=44.0):
-    qc = {"status": status, "reasons": [], "diameter_px": diameter}
+def write_qc(folder, status, diameter=44.0, channels=("dapi", "aqua", "gold")):
+    qc = {"status": status, "reasons": [], "diameter_px": diameter, "channels": channels}
     (folder / "qc.json").write_text(json.dumps(qc))
 
 
@@ -85,6 +85,31 @@ def test_missing_channel_is_noted(field):
     assert done.returncode == 0, done.stderr
     assert "red: the field has no such channel" in read_notes(folder / "s.parquet")
     assert set(read_table(folder / "s.parquet")["probe"]) == {"aqua", "gold"}
+
+
+def damage_first_tile(path, page):
+    """Overwrite a compressed tile of one channel; the rest of the file stays whole."""
+    with tifffile.TiffFile(path) as tif:
+        start, count = (v[0] for v in (tif.pages[page].dataoffsets, tif.pages[page].databytecounts))
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * count)
+
+
+def test_probe_that_cannot_be_read_costs_only_itself(field):
+    folder, _ = field
+    path = folder / "f.ome.tif"
+    whole = tifffile.imread(path)
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "Gold", "Aqua"]}}
+    tifffile.imwrite(path, whole[[0, 2, 1]], metadata=metadata, tile=(128, 128), compression=8)
+    damage_first_tile(path, page=1)
+    write_qc(folder, "flagged", channels=["dapi", "aqua"])
+    done = call(folder, "--picture", folder / "s.png")
+    assert done.returncode == 0, done.stderr
+    assert "gold: the field has no such channel" in read_notes(folder / "s.parquet")
+    signals = read_table(folder / "s.parquet")
+    assert set(signals["probe"]) == {"aqua"}
+    assert (signals["contrast"] > 10).sum() == 2 * ROWS**2
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def write_inputs(folder, labels, status="ok", pixel_size_um=0.25):
         shape = [-(-n // 16) for n in labels.shape]
         stores.add_plane(group, "map", shape, np.float32)[:] = 0.5
         group.attrs.update(scale=16, unit="score")
-    qc = {"status": status, "pixel_size_um": pixel_size_um}
+    channels = [] if status == "rejected" else ROLES
+    qc = {"status": status, "pixel_size_um": pixel_size_um, "channels": channels}
     (folder / "qc.json").write_text(json.dumps(qc))
     return {
         **{"field": "f 1", "slide": "s", "patient": "P 1", "image": folder / "image.ome.tif"},
@@ -300,6 +301,31 @@ def test_outputs_of_a_field_without_nuclei_are_valid_and_empty(tmp_path, status)
     Image.from_zarr(group)
     assert group["s0"].shape == (3, *shape)
     assert not np.asarray(group["labels/nuclei/s0"]).any()
+
+
+def damage_first_tile(path, page):
+    """Overwrite a compressed tile of one channel; the rest of the file stays whole."""
+    with tifffile.TiffFile(path) as tif:
+        start, count = (v[0] for v in (tif.pages[page].dataoffsets, tif.pages[page].databytecounts))
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * count)
+
+
+def test_a_probe_that_cannot_be_read_costs_only_itself(tmp_path):
+    arguments = write_inputs(tmp_path, odd_labels())
+    path = arguments["image"]
+    image = tifffile.imread(path)
+    metadata = {"axes": "CYX", "Channel": {"Name": ["Cy5", "DAPI", "Aqua"]}}
+    tifffile.imwrite(path, image, metadata=metadata, tile=(128, 128), compression=8)
+    damage_first_tile(path, page=2)
+    qc = json.loads(arguments["qc"].read_text())
+    arguments["qc"].write_text(json.dumps(qc | {"channels": ["dapi", "red"]}))
+    out = done(arguments)
+    assert list(pd.read_csv(out / "cells.csv").columns) == cell_columns(PROBES)
+    (main, *_) = Reader(parse_url(out / "field.ome.zarr"))()
+    assert main.metadata["channel_names"] == ["dapi", "red"]
+    assert np.array_equal(np.asarray(main.data[0]), image[[1, 0]])
 
 
 def test_a_channel_without_a_name_is_a_mistake_in_one_line(exported):

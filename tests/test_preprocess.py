@@ -155,6 +155,47 @@ def test_a_field_with_nan_is_rejected_with_valid_outputs(tmp_path, field):
         assert store["dapi"].shape == store["foreground"].shape == (1, 1)
 
 
+def write_three(path, image, **options):
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "Aqua", "Gold"]}}
+    tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata, **options)
+
+
+def damage_first_tile(path, page):
+    """Overwrite a compressed tile of one channel; the rest of the file stays whole."""
+    with tifffile.TiffFile(path) as tif:
+        start, count = (v[0] for v in (tif.pages[page].dataoffsets, tif.pages[page].databytecounts))
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * count)
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "reason"),
+    [("aqua", "gold", "cannot be decoded"), ("gold", "aqua", "not numbers (NaN or inf)")],
+)
+def test_a_bad_probe_costs_only_itself(tmp_path, field, bad, good, reason):
+    # a flat probe is a result
+    image = np.stack([field.image, field.image, np.full((SIDE, SIDE), 7)])
+    if bad == "aqua":
+        write_three(tmp_path / "f.ome.tif", image.astype(np.uint16), tile=(128, 128), compression=8)
+        damage_first_tile(tmp_path / "f.ome.tif", page=1)
+    else:
+        image[2, 5, 6] = np.nan
+        write_three(tmp_path / "f.ome.tif", image.astype(np.float32))
+    probes = ["--channel", "aqua=Aqua", "--channel", "gold=Gold", "--channel", "red=Red"]
+    done = run(tmp_path, "f.ome.tif", *probes)
+    assert done.returncode == 0, done.stderr
+    qc = json.loads((tmp_path / "qc.json").read_text())
+    assert qc["status"] == "flagged"
+    assert qc["channels"] == ["dapi", good]
+    assert qc["missing_channels"] == [role for role in ("aqua", "gold", "red") if role != good]
+    absent, unusable = qc["reasons"]
+    assert absent == "no channel for red"
+    assert unusable.startswith(f"{bad} cannot be used: ")
+    assert reason in unusable
+    assert qc["diameter_px"] == pytest.approx(DIAMETER, rel=0.15)
+
+
 def test_on_bad_field_fail_stops_with_one_line_and_no_output(tmp_path):
     write_image(tmp_path / "f.ome.tif", np.full((40, 40), 5))
     done = run(tmp_path, "f.ome.tif", "--on-bad-field", "fail")

@@ -1,5 +1,7 @@
 """Candidate spots: places and sizes that were drawn by hand, whatever the tiles."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,21 @@ def test_contrast_is_in_standard_deviations_of_the_noise_of_the_nucleus():
     plane += draw(labels.shape, [(50, 50, 400), (50, 150, 400)], noise=0, level=0)
     found = find_spots(plane, labels, RADIUS, 10.0).set_index("cell")["contrast"]
     assert found[1] / found[2] == pytest.approx(4, rel=0.15)
+
+
+def test_numbers_of_labels_do_not_matter_nor_cost_memory():
+    labels = np.ones((60, 120), np.uint32)
+    labels[:, 60:] = 2
+    plane = draw(labels.shape, [(30, 30, 200), (30, 90, 200)])
+    expected = find_spots(plane, labels, RADIUS)
+    tracemalloc.start()
+    found = find_spots(plane, np.where(labels == 2, 4_000_000, 1).astype(np.uint32), RADIUS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(found["cell"]) == {1, 4_000_000}
+    renumbered = found.assign(cell=found["cell"].replace(4_000_000, 2))
+    pd.testing.assert_frame_equal(renumbered, expected)
+    assert peak < 20e6
 
 
 def test_pure_noise_seldom_exceeds_five_standard_deviations():

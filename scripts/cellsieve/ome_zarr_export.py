@@ -49,14 +49,15 @@ def write_field(
     pixel_size_um : float, optional
         Without one the axes have no unit and lengths are in pixels.
     anomaly_map : tuple of (array-like (h, w), int), optional
-        Score map and the number of field pixels per map pixel; written as a
-        second image, ``anomaly_map``.
+        Score map, NaN where there is no score, and the number of field pixels
+        per map pixel; written as a second image, ``anomaly_map``.
 
     Notes
     -----
     Bands of 512 rows are read one after the other, so memory grows with the
     field's width only, and the same field always gives the same bytes. Levels
-    of an image are block means, levels of labels the nearest label.
+    of an image are block means, levels of labels the nearest label and those of
+    the map the nearest score.
     """
     group = zarr.open_group(folder, mode="w", zarr_format=2)
     stack = da.stack([_lazy(plane) for plane in channels.values()])
@@ -78,7 +79,8 @@ def write_field(
 def _write_map(group: zarr.Group, scores: Any, step: int, pixel_size_um: float | None) -> None:
     plane = _lazy(scores)
     options = _options(plane, ANOMALY_MAP, pixel_size_um, step)
-    write_image(plane, group, method=Methods.LOCAL_MEAN, **options)
+    # a mean would be NaN wherever one of its pixels is
+    write_image(plane, group, method=Methods.NEAREST, **options)
     # the middle of the first map pixel is not the middle of the field's first pixel
     offset = (step - 1) / 2 * (pixel_size_um or 1.0)
     multiscales = group.attrs["multiscales"]

@@ -109,16 +109,21 @@ def contrast_limits(
     Returns
     -------
     tuple of float
-        The second is greater than the first also on a flat plane.
+        The second is greater than the first also on a flat plane. Values that
+        are not finite do not count; of a plane without any other, 0 and 1.
     """
     step = max(1, math.isqrt(math.prod(plane.shape) // SAMPLE))
     every, chosen = [], []
     for tile in tiles(plane.shape, TILE // step * step or step):
         sample = np.asarray(plane[tile.core])[::step, ::step].ravel()
-        every.append(sample)
+        finite = np.isfinite(sample)
+        every.append(sample[finite])
         if where is not None:
-            chosen.append(sample[np.asarray(where[tile.core])[::step, ::step].ravel() != 0])
+            inside = np.asarray(where[tile.core])[::step, ::step].ravel() != 0
+            chosen.append(sample[finite & inside])
     sample = np.concatenate(chosen) if sum(map(len, chosen)) else np.concatenate(every)
+    if not len(sample):
+        return 0.0, 1.0
     bottom, top = (float(v) for v in np.percentile(sample, (low, high)))
     return bottom, top if top > bottom else bottom + 1.0
 

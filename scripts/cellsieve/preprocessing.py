@@ -1,5 +1,6 @@
 """From the DAPI plane of a raw field to a background-free one, with its quality."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,16 +47,30 @@ def value_range(plane: Any) -> Range:
         When values are not finite, or all the same.
     """
     lows, highs = [], []
-    for tile in tiles(plane.shape, TILE):
-        block = np.asarray(plane[tile.core])
-        if not np.isfinite(block).all():
-            raise BadFieldError("the DAPI channel holds values that are not numbers (NaN or inf)")
+    for block in _finite_blocks(plane, "the DAPI channel"):
         lows.append(block.min())
         highs.append(block.max())
     lowest, highest = float(min(lows)), float(max(highs))
     if lowest == highest:
         raise BadFieldError(f"the DAPI channel has one flat value, {lowest:g}, everywhere")
     return Range(lowest, highest)
+
+
+def check_probe(plane: Any) -> None:
+    """Read a probe's plane once and refuse it when a part of it cannot be used.
+
+    Parameters
+    ----------
+    plane : array-like, (H, W)
+        May be flat: a probe without any signal is a result.
+
+    Raises
+    ------
+    BadFieldError
+        When a tile cannot be decoded or values are not finite.
+    """
+    for _ in _finite_blocks(plane, "the channel"):
+        pass
 
 
 def preprocess(plane: Any, store: zarr.Group) -> dict[str, Any]:
@@ -102,6 +117,14 @@ def preprocess(plane: Any, store: zarr.Group) -> dict[str, Any]:
         **fractions,
     }
     return {**qc, **_judge(qc)}
+
+
+def _finite_blocks(plane: Any, name: str) -> Iterator[np.ndarray]:
+    for tile in tiles(plane.shape, TILE):
+        block = np.asarray(plane[tile.core])
+        if not np.isfinite(block).all():
+            raise BadFieldError(f"{name} holds values that are not numbers (NaN or inf)")
+        yield block
 
 
 def _judge(qc: dict[str, Any]) -> dict[str, Any]:

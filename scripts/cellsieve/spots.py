@@ -17,7 +17,7 @@ sigma of a Gaussian blob.
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,11 +77,10 @@ def find_spots(
         return pd.DataFrame(columns=_COLUMNS, dtype=np.float64).astype({"cell": np.int64})
     noise = _noise(plane, labels, sigma, floor, tile)
     parts = [
-        _maxima(region, block, labels[region.padded], noise * minimum_contrast, sigma)
+        _maxima(region, block, labels[region.padded], noise, sigma, minimum_contrast)
         for region, block in _blocks(plane, sigma, tile)
     ]
     found = pd.concat(parts, ignore_index=True)
-    found["contrast"] = found.pop("response") / noise[found["cell"]]
     return found[_COLUMNS].sort_values(["y_px", "x_px"], ignore_index=True)
 
 
@@ -184,31 +183,41 @@ def _ends(block: np.ndarray) -> tuple[float, float]:
     return float(block.min()), float(block.max())
 
 
-def _noise(plane: Any, labels: Any, sigma: float, floor: float, tile: int) -> np.ndarray:
-    """Robust standard deviation of the response in every nucleus; entry 0: outside.
+class _Noise(NamedTuple):
+    """Noise of the response under each label; as long as there are labels, whatever they are."""
+
+    labels: np.ndarray  # ascending
+    deviations: np.ndarray
+
+    def under(self, labels: np.ndarray) -> np.ndarray:
+        return self.deviations[np.searchsorted(self.labels, labels)]
+
+
+def _noise(plane: Any, labels: Any, sigma: float, floor: float, tile: int) -> _Noise:
+    """Robust standard deviation of the response in every nucleus, and outside (label 0).
 
     Median absolute values come from histograms, which add up over tiles to the
     same counts however the plane is cut. Signals are a small part of a nucleus
     and do not move its median.
     """
-    counts = np.zeros((1, _BINS), np.int64)
+    parts = []
     for region, block in _blocks(plane, sigma, tile):
         response = np.abs(_band(block, sigma)[region.core_in_padded]) / floor
         octave = np.log2(np.maximum(response, 2.0**_LOWEST_OCTAVE)) - _LOWEST_OCTAVE
         bins = np.minimum(octave * _BINS_PER_OCTAVE, _BINS - 1).astype(np.int64)
-        own = np.asarray(labels[region.core]).astype(np.int64)
-        missing = own.max() + 1 - len(counts)
-        if missing > 0:
-            counts = np.vstack([counts, np.zeros((missing, _BINS), np.int64)])
-        present = np.flatnonzero(np.bincount(own.ravel()))
-        place = np.zeros(len(counts), np.int64)
-        place[present] = np.arange(len(present))
-        cells = (place[own] * _BINS + bins).ravel()
-        counts[present] += np.bincount(cells, minlength=len(present) * _BINS).reshape(-1, _BINS)
-    in_nuclei = counts[1:].sum(axis=0)
-    small = np.flatnonzero(counts[1:].sum(axis=1) < FEWEST_PIXELS) + 1
-    counts[small] = in_nuclei
-    return floor * np.maximum(MAD_TO_SD * _median(counts), 1.0)
+        own = np.asarray(labels[region.core]).astype(np.int64).ravel()
+        place, present = pd.factorize(own)
+        cells = place * _BINS + bins.ravel()
+        counts = np.bincount(cells, minlength=len(present) * _BINS).reshape(-1, _BINS)
+        parts.append((present, counts))
+    everywhere = np.unique(np.concatenate([present for present, _ in parts]))
+    counts = np.zeros((len(everywhere), _BINS), np.int64)
+    for present, part in parts:
+        counts[np.searchsorted(everywhere, present)] += part
+    nuclei = everywhere > 0
+    in_nuclei = counts[nuclei].sum(axis=0)
+    counts[nuclei & (counts.sum(axis=1) < FEWEST_PIXELS)] = in_nuclei
+    return _Noise(everywhere, floor * np.maximum(MAD_TO_SD * _median(counts), 1.0))
 
 
 def _median(counts: np.ndarray) -> np.ndarray:
@@ -223,24 +232,32 @@ def _median(counts: np.ndarray) -> np.ndarray:
 
 
 def _maxima(
-    region: Tile, block: np.ndarray, labels: Any, least: np.ndarray, sigma: float
+    region: Tile,
+    block: np.ndarray,
+    labels: Any,
+    noise: _Noise,
+    sigma: float,
+    minimum_contrast: float,
 ) -> pd.DataFrame:
     """Candidates whose brightest pixel is in the tile's core."""
     smooth = [_smooth(block, sigma * RATIO**i) for i in range(3)]
     fine, coarse = smooth[0] - smooth[1], smooth[1] - smooth[2]
-    labels = np.asarray(labels)
-    peak = (fine == ndimage.maximum_filter(fine, 3, mode="nearest")) & (fine > least[labels])
+    peak = (fine == ndimage.maximum_filter(fine, 3, mode="nearest")) & (fine > 0)
     own = np.zeros_like(peak)
     own[region.core_in_padded] = True
     y, x = np.nonzero(peak & own)
+    cells = np.asarray(labels)[y, x].astype(np.int64)
+    contrast = fine[y, x] / noise.under(cells)
+    strong = contrast > minimum_contrast
+    y, x, cells, contrast = y[strong], x[strong], cells[strong], contrast[strong]
     dy, dx = _vertex(fine, y, x)
     return pd.DataFrame(
         {
-            "cell": labels[y, x].astype(np.int64),
+            "cell": cells,
             "y_px": y + dy + region.padded[0].start,
             "x_px": x + dx + region.padded[1].start,
             "size_px": blob_size(fine[y, x], coarse[y, x], sigma),
-            "response": fine[y, x].astype(np.float64),
+            "contrast": contrast,
         }
     )
 

@@ -38,7 +38,6 @@ DEFINITIONS = {
     "reasons": "Why the nucleus was called as it was, or could not be called.",
     "status": "ok; flagged (scored, but look at it); empty (no nucleus); rejected (not usable).",
     "reason": "Why the field has that status.",
-    "note": "Note from the sheet.",
     "nuclei": "Nuclei that were counted.",
     "assessable": "Nuclei whose shape and texture could be assessed.",
     "assessable_fish": "Nuclei whose FISH signals could be assessed.",
@@ -47,11 +46,7 @@ DEFINITIONS = {
     "pixel_size_um": "Side of a pixel in µm; empty when not known.",
     "diameter_px": "Typical diameter of a nucleus in the field, in pixels.",
     "focus": "Sharpness of the field; lower is more blurred.",
-    "saturated_fraction": "Share of pixels at the camera's maximum.",
-    "background": "Typical DAPI background, in camera counts.",
-    "foreground_fraction": "Share of the field that is covered by nuclei.",
-    "nuclear_intensity": "Typical DAPI signal within nuclei, in camera counts.",
-    "volume_ul": "Volume of blood on the slide in µl, from the sheet.",
+    "saturated_fraction": "Share of the foreground's pixels at the field's highest value.",
     "height_px": "Height of the field in pixels.",
     "width_px": "Width of the field in pixels.",
     "slides": "Slides of the person in this run.",
@@ -67,6 +62,18 @@ DEFINITIONS = {
     "cac_rate_low": "Lower end of its 95 % interval.",
     "cac_rate_high": "Upper end of its 95 % interval.",
 }
+
+# columns of the tables of fields, slides and patients that hold numbers; any other is text,
+# a sheet's x_* columns above all: 0012 may be a name
+NUMBERS = frozenset(
+    {
+        *("nuclei", "assessable", "assessable_fish", "suspicious", "cac"),
+        *("height_px", "width_px", "pixel_size_um", "diameter_px", "focus", "saturated_fraction"),
+        *("slides", "fields", "fields_ok", "fields_flagged", "fields_empty", "fields_rejected"),
+        *("suspicious_rate", "suspicious_rate_low", "suspicious_rate_high"),
+        *("cac_rate", "cac_rate_low", "cac_rate_high"),
+    }
+)
 
 
 def definition(column: str, probes: Iterable[str] = ()) -> str:

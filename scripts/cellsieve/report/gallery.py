@@ -1,7 +1,7 @@
 """Cards of the gallery: a nucleus in pictures and numbers, beside its nearest reference."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def make_cards(
     channels: Mapping[str, str],
     projection: str,
     typical_dna: Mapping[str, float],
-    thumbnails: Path | None,
+    thumbnails: Sequence[Path],
 ) -> list[Card]:
     """Make the cards of some nuclei, in their order; each field is opened once.
 
@@ -89,8 +89,8 @@ def make_cards(
         How a z-stack becomes a plane.
     typical_dna : mapping
         Slide to the median of ``dapi_sum``.
-    thumbnails : Path or None
-        Thumbnails of the reference nuclei.
+    thumbnails : sequence of Path
+        Pictures of the reference nuclei, one store a model; none without a reference.
     """
     cards: dict[int, Card] = {}
     numbered = rows.reset_index(drop=True)
@@ -155,29 +155,32 @@ class _Nuclei:
 def _open_nuclei(
     paths: Mapping[str, str], channels: Mapping[str, str], projection: str
 ) -> Iterator[_Nuclei]:
-    probes = list(channels)[1:]
+    qc = read_json(paths["qc"])
+    probes = [role for role in list(channels)[1:] if role in qc["channels"]]
     with (
         open_zip(paths["dapi"]) as store,
         open_labels(paths["nuclei"]) as labels,
         open_field(paths["image"], channels, projection) as image,
     ):
-        planes = {role: image.plane(role) for role in probes if role in image.channels}
-        yield _Nuclei(store["dapi"], store["foreground"], labels, planes, read_json(paths["qc"]))
+        planes = {role: image.plane(role) for role in probes}
+        yield _Nuclei(store["dapi"], store["foreground"], labels, planes, qc)
 
 
 @contextmanager
-def _reference_pictures(thumbnails: Path | None) -> Iterator[Any]:
+def _reference_pictures(thumbnails: Sequence[Path]) -> Iterator[Any]:
     """Give a function from a row to the pictures of its nearest reference nuclei."""
-    if thumbnails is None:
-        yield lambda row: []
-        return
-    with open_zip(thumbnails) as store:
-        position = {name: n for n, name in enumerate(store.attrs["ids"])}
-        array = store["thumbnails"]
+    with ExitStack() as opened:
+        # an id names field and cell, so no two models share one
+        place = {}
+        for path in thumbnails:
+            store = opened.enter_context(open_zip(path))
+            pictures = store["thumbnails"]
+            place |= {name: (pictures, n) for n, name in enumerate(store.attrs["ids"])}
 
         def nearest(row: Mapping[str, Any]) -> list[tuple[str, str]]:
             names = [row["nearest_reference_1"], row["nearest_reference_2"]]
-            return [(n, data_uri(np.asarray(array[position[n]]))) for n in names if n in position]
+            found = [(name, *place[name]) for name in names if name in place]
+            return [(name, data_uri(np.asarray(stored[n]))) for name, stored, n in found]
 
         yield nearest
 

@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cellsieve.pictures import channel_colour
-from cellsieve.report.columns import definition
+from cellsieve.report.columns import NUMBERS, definition
 from cellsieve.report.fields import FieldSection, SlideSection
 from cellsieve.report.gallery import Card
 from cellsieve.report.inputs import Cells
@@ -105,6 +105,7 @@ def render(report: Report) -> str:
     environment.tests["numeric"] = is_numeric
     return environment.get_template(TEMPLATE).render(
         report=report,
+        numbers=NUMBERS,
         colours={probe: channel_colour(probe, n) for n, probe in enumerate(report.probes)},
         heat_colours=heat_legend(),
     )

@@ -4,13 +4,12 @@ import base64
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from cellsieve.pictures import RGB, enlarge, overview
+from cellsieve.pictures import RGB, enlarge
 
 QUALITY = 82
 HEAT_COLOURS = "inferno"
@@ -57,20 +56,38 @@ def heat_limits(maps: Iterable[np.ndarray]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def heat_picture(scores: Any, limits: tuple[float, float], max_px: int) -> np.ndarray:
+def heat_picture(scores: np.ndarray, limits: tuple[float, float], max_px: int) -> np.ndarray:
     """Colour a score map on the run's one scale; grey where there is no score.
+
+    Parameters
+    ----------
+    scores : ndarray, (h, w), float
+        NaN where there is no score.
+    limits : tuple of float
+        Of `heat_limits`.
+    max_px : int
+        Longest side of the picture. A larger map is shrunk to the highest score
+        of each block, so that a single abnormal nucleus stays as bright as it is.
 
     Returns
     -------
     ndarray, (a, b, 3), uint8
         Map pixels are blocks of it when there are fewer than ``max_px``.
     """
-    small, _ = overview(scores, max_px)
+    small = _block_maximum(scores, -(-max(scores.shape) // max_px))
     shown = (small - limits[0]) / (limits[1] - limits[0])
     picture = colormaps[HEAT_COLOURS](np.nan_to_num(shown), bytes=True)[..., :3].copy()
     picture[np.isnan(small)] = _NO_SCORE
     # whole map pixels, large enough that a browser does not blur them into each other
     return enlarge(picture, max(1, max_px // max(picture.shape)), smooth=False)
+
+
+def _block_maximum(scores: np.ndarray, side: int) -> np.ndarray:
+    """Return the highest score of each block of ``side`` pixels; NaN if it has none."""
+    padding = [(0, -n % side) for n in scores.shape]
+    padded = np.pad(scores, padding, constant_values=np.nan)
+    rows, cols = (n // side for n in padded.shape)
+    return np.fmax.reduce(padded.reshape(rows, side, cols, side), axis=(1, 3))
 
 
 def heat_legend(steps: int = 9) -> list[str]:
