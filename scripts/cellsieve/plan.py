@@ -137,7 +137,11 @@ class Plan:
         """
         if name == "run":
             files = [*_FIELD_FILES, *_SLIDE_FILES]
-            return [{**row, **self._paths(field, files)} for field, row in self.fields.items()]
+            # the sheet's nuclei would be hidden by the path of the result of that name
+            return [
+                {**row, "given_nuclei": row["nuclei"], **self._paths(field, files)}
+                for field, row in self.fields.items()
+            ]
         files = ["qc", "dapi", "nuclei", "measurements", "signals", "anomaly"]
         kept = ("field", "slide", "patient", "reference_nuclei")
         return [

@@ -73,9 +73,10 @@ def file_sha256(path: Path | str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the installed packages that decide results."""
-    names = ("numpy", "scipy", "scikit-image", "pandas", "tifffile", "imagecodecs", "zarr")
-    return {name: metadata.version(name) for name in names}
+    """Versions of those packages that decide results which are installed here."""
+    names = {"numpy", "scipy", "scikit-image", "pandas", "tifffile", "imagecodecs", "zarr"}
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    return {name: found[name] for name in sorted(names & found.keys())}
 
 
 @cache

@@ -136,4 +136,5 @@ STAGES = (
     "call_slide",
     "export_field",
     "aggregate",
+    "report",
 )
