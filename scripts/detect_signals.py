@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.cli import existing_file, parser, run
+from cellsieve.cli import add_channel_options, existing_file, parser, run
 
 log = logging.getLogger("detect_signals")
 
@@ -43,14 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p = parser(__doc__)
     p.add_argument("--image", required=True, help="image file, or a pattern with {channel}")
-    p.add_argument(
-        "--channel",
-        action="append",
-        required=True,
-        metavar="ROLE=NAME",
-        help="a channel's role and its name or index in the image; DAPI first, then the probes",
-    )
-    p.add_argument("--projection", default="refuse", help="how a z-stack becomes one plane")
+    add_channel_options(p)
     p.add_argument("--qc", type=existing_file, required=True, help="qc.json of the field")
     p.add_argument("--nuclei", type=existing_file, required=True, help="label image")
     p.add_argument("--signals", type=Path, required=True, help="table to write (Parquet)")

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cellsieve.cli import existing_file, parser, run
+from cellsieve.cli import add_channel_options, existing_file, parser, run
+
+NUMBERS = "%.9g"  # a thousandth of a pixel on the largest slides
 
 log = logging.getLogger("export_field")
 
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     channels = parse_channels(args.channel)
     cells = _cells(args, probes=list(channels)[1:])
     with atomic(args.cells) as part:
-        cells.to_csv(part, index=False, lineterminator="\n")
+        cells.to_csv(part, index=False, float_format=NUMBERS, lineterminator="\n")
     log.info("%s: %d nuclei, status %s", args.field, len(cells), qc["status"])
     with open_labels(args.nuclei) as labels, open_zip(args.anomaly_map) as scores:
         write_geojson(args.geojson, labels, cells)
@@ -52,14 +54,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--slide", required=True, help="name of its slide")
     p.add_argument("--patient", default="", help="name of its patient; empty if not known")
     p.add_argument("--image", required=True, help="image file, or a pattern with {channel}")
-    p.add_argument(
-        "--channel",
-        action="append",
-        required=True,
-        metavar="ROLE=NAME",
-        help="a channel's role and its name or index in the image; DAPI first, then the probes",
-    )
-    p.add_argument("--projection", default="refuse", help="how a z-stack becomes one plane")
+    add_channel_options(p)
     p.add_argument("--qc", type=existing_file, required=True, help="qc.json of the field")
     p.add_argument("--nuclei", type=existing_file, required=True, help="label image")
     p.add_argument("--measurements", type=existing_file, required=True, help="measurements.parquet")

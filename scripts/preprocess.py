@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from cellsieve.cli import parser, run
+from cellsieve.cli import add_channel_options, parser, run
 from cellsieve.errors import BadFieldError, UserError
 
 log = logging.getLogger("preprocess")
@@ -32,10 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read one field; write its background-free DAPI channel and its quality."""
     options = parser(__doc__)
     options.add_argument("--image", required=True, help="image, or pattern with {channel}")
-    options.add_argument(
-        "--channel", action="append", required=True, metavar="ROLE=NAME", help="dapi first"
-    )
-    options.add_argument("--projection", default="refuse", choices=["refuse", "max"])
+    add_channel_options(options)
     options.add_argument("--pixel-size", type=float, help="µm per pixel; wins over the file's own")
     options.add_argument("--on-bad-field", default="record", choices=["record", "fail"])
     options.add_argument("--dapi", required=True, help="output, .zarr.zip")

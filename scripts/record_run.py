@@ -8,19 +8,6 @@ from pathlib import Path
 from cellsieve.cli import parser, run
 
 log = logging.getLogger("record_run")
-
-STAGES = (
-    "preprocess",
-    "segment",
-    "measure",
-    "build_reference",
-    "score_anomaly",
-    "detect_signals",
-    "call_slide",
-    "export_field",
-    "aggregate",
-    "report",
-)
 # column of the manifest with a file that the sheet gives beside the image, and its name here
 GIVEN = {"given_nuclei": "nuclei", "reference_nuclei": "reference_nuclei"}
 
@@ -38,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve import __version__
     from cellsieve.files import write_json
     from cellsieve.manifest import read_manifest
-    from cellsieve.provenance import code, file_sha256, versions
+    from cellsieve.provenance import STAGES, code, file_sha256, versions
 
     rows = read_manifest(args.fields, ["field", "image", "qc", "slide", "slide_calls"])
     config = json.loads(args.config)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellsieve.cli import existing_file, parser, run
+from cellsieve.cli import add_channel_options, existing_file, parser, run
 
 log = logging.getLogger("report")
 
@@ -82,14 +82,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="pictures of a model's reference nuclei; once for each model of the run",
     )
     p.add_argument("--record", type=existing_file, required=True, help="record.json of the run")
-    p.add_argument(
-        "--channel",
-        action="append",
-        required=True,
-        metavar="ROLE=NAME",
-        help="a channel's role and its name or index in the image; DAPI first, then the probes",
-    )
-    p.add_argument("--projection", default="refuse", help="how a z-stack becomes one plane")
+    add_channel_options(p)
     p.add_argument("--top", type=int, default=60, help="the most nuclei in each gallery")
     p.add_argument("--report", type=Path, required=True, help="page to write (HTML)")
     return p.parse_args(argv)

@@ -25,6 +25,23 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
 
 
+def add_channel_options(options: argparse.ArgumentParser) -> None:
+    """Add the options that say which planes of an image are read, and how."""
+    options.add_argument(
+        "--channel",
+        action="append",
+        required=True,
+        metavar="ROLE=NAME",
+        help="a channel's role and its name or index in the image; DAPI first, then the probes",
+    )
+    options.add_argument(
+        "--projection",
+        default="refuse",
+        choices=["refuse", "max"],
+        help="how a z-stack becomes one plane",
+    )
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call a script's ``main`` and turn foreseeable trouble into one line.
 

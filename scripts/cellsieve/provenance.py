@@ -7,6 +7,19 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+# the scripts whose code decides the results of a run
+STAGES = (
+    "preprocess",
+    "segment",
+    "measure",
+    "build_reference",
+    "score_anomaly",
+    "detect_signals",
+    "call_slide",
+    "export_field",
+    "aggregate",
+    "report",
+)
 SCRIPTS = Path(__file__).resolve().parent.parent
 # a page's template, style and script decide it as code does
 _DATA = {".j2", ".css", ".js"}

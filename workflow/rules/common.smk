@@ -126,15 +126,3 @@ def recorded_config():
 
 
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")
-STAGES = (
-    "preprocess",
-    "segment",
-    "measure",
-    "build_reference",
-    "score_anomaly",
-    "detect_signals",
-    "call_slide",
-    "export_field",
-    "aggregate",
-    "report",
-)

@@ -107,7 +107,7 @@ rule record:
         mem_mb=mem_mb,
         runtime=30,
     params:
-        code=[code(name) for name in (*STAGES, "record_run")],
+        code=[code(name) for name in (*provenance.STAGES, "record_run")],
         script=script("record_run"),
         config=recorded_config(),
         models=[f"--model={path}" for path in model_records()],
