@@ -112,7 +112,7 @@ def make_checkout(folder):
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns("__pycache__", "weights")
             shutil.copytree(source, folder / part, symlinks=True, ignore=ignored)
         else:
             shutil.copy(source, folder / part)
