@@ -1,6 +1,11 @@
-"""Compare the nuclei of a run with the label images in the sheet's column truth."""
+"""Compare the nuclei of a run with the label images in the sheet's column truth.
 
-import json
+Prints, as JSON, Dice, IoU, aggregated Jaccard index (aji), average precision at each IoU from
+0.5 to 0.95 and their mean (map), panoptic quality (pq, and its factors sq and rq) and count error
+as means over fields; precision, recall and F1 at IoU 0.5 pooled over the nuclei of all fields.
+low and high are the ends of the 95 % bootstrap interval over fields.
+"""
+
 from collections.abc import Sequence
 
 from cellsieve.cli import parser, run
@@ -18,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from cellsieve.agreement import compare_cells, join_truth, segmentation_table, summarise
+    from cellsieve.figures import as_json
     from cellsieve.files import atomic
     from cellsieve.manifest import read_manifest
 
@@ -34,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if len(joined):
             probes = [name.removesuffix("_state") for name in cells if name.endswith("_state")]
             summary |= compare_cells(joined, probes)
-    print(json.dumps(summary, indent=2))
+    print(as_json(summary))
 
 
 if __name__ == "__main__":

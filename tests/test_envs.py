@@ -11,16 +11,25 @@ from cellsieve import provenance
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
-PACKAGE = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "ome_zarr": "ome-zarr"}
-# needed at run time without an import of ours: decoders of tifffile, Parquet of pandas
-HIDDEN = {"tifffile": "imagecodecs", "pandas": "pyarrow"}
+PACKAGE = {
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "ome_zarr": "ome-zarr",
+    "segment_anything": "segment-anything",
+    "torch": "pytorch",  # its name in conda
+}
+# needed at run time without an import of ours: decoders of tifffile, Parquet of pandas, and
+# what segment-anything imports but does not ask for
+HIDDEN = {"tifffile": "imagecodecs", "pandas": "pyarrow", "segment-anything": "torchvision"}
 # asked for only where a user has installed them for a vendor's format
 OPTIONAL = {"bioio"}
 
 
 def pinned() -> dict[str, str]:
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", text, re.MULTILINE))
+    versions = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", text, re.MULTILINE))
+    return {PACKAGE.get(name, name): version for name, version in versions.items()}
 
 
 def environment(script: str) -> dict[str, str]:

@@ -7,35 +7,60 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellsieve.metrics import dice, iou_matrix, match
+from cellsieve.bootstrap import estimate, mean, pooled
+from cellsieve.errors import UserError
+from cellsieve.metrics import (
+    aggregated_jaccard,
+    count_overlap,
+    dice,
+    foreground_iou,
+    matches_at,
+    panoptic,
+)
 from cellsieve.stores import open_labels
 
-THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
+_AP = tuple(f"ap{100 * threshold:.0f}" for threshold in THRESHOLDS)
+# columns of the table whose mean over the fields is told
+MEANS = ("dice", "iou", "aji", *_AP, "map", "pq", "sq", "rq", "count_error", "count_error_abs")
 
 
-def compare_labels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def compare_labels(truth: Any, predicted: Any) -> dict[str, float]:
     """Compare the label images of one field.
 
     Parameters
     ----------
-    truth, predicted : ndarray, (H, W), integer
-        0 = background.
+    truth, predicted : array-like, (H, W), integer
+        0 = background. Read tile by tile.
 
     Returns
     -------
     dict
-        ``true, found, hits`` at IoU 0.5; ``dice``; ``ap50``; ``map``, the mean
-        AP over IoU 0.5 to 0.95 in steps of 0.05.
+        ``true, found, hits``, numbers of objects and of pairs at IoU 0.5;
+        ``dice, iou`` of the foregrounds; ``aji``; ``ap50`` to ``ap95`` and
+        their mean ``map``; ``pq, sq, rq``, panoptic quality, the mean IoU of
+        matched objects and their F1; ``count_error``, found less true, and
+        its absolute value.
     """
-    iou = iou_matrix(truth, predicted)
-    at_half = match(iou)
+    overlap = count_overlap(truth, predicted)
+    true, found = len(overlap.true_labels), len(overlap.predicted_labels)
+    matches = matches_at(overlap, THRESHOLDS)
+    precisions = [matched.average_precision for matched in matches]
+    quality = panoptic(overlap)
     return {
-        "true": iou.shape[0],
-        "found": iou.shape[1],
-        "hits": at_half.true_positives,
-        "dice": dice(truth, predicted),
-        "ap50": at_half.average_precision,
-        "map": float(np.mean([match(iou, t).average_precision for t in THRESHOLDS])),
+        "true": true,
+        "found": found,
+        "hits": matches[0].true_positives,
+        "dice": dice(overlap),
+        "iou": foreground_iou(overlap),
+        "aji": aggregated_jaccard(overlap),
+        **dict(zip(_AP, precisions, strict=True)),
+        "map": float(np.mean(precisions)),
+        "pq": quality.quality,
+        "sq": quality.segmentation,
+        "rq": quality.recognition,
+        "count_error": found - true,
+        "count_error_abs": abs(found - true),
     }
 
 
@@ -51,24 +76,50 @@ def segmentation_table(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     -------
     DataFrame
         ``field`` and what `compare_labels` returns, one row a field.
+
+    Raises
+    ------
+    UserError
+        When a truth is not of its field's size.
     """
     compared = []
     for row in rows:
         if row["truth"]:
             with open_labels(row["truth"]) as truth, open_labels(row["nuclei"]) as nuclei:
-                result = compare_labels(np.asarray(truth[:]), np.asarray(nuclei[:]))
-            compared.append({"field": row["field"], **result})
+                _check_shapes(row, truth, nuclei)
+                compared.append({"field": row["field"], **compare_labels(truth, nuclei)})
     return pd.DataFrame(compared)
 
 
-def summarise(table: pd.DataFrame) -> dict[str, float]:
-    """Average Dice, AP50 and mean AP over the fields; pool the objects for F1."""
-    total = table["true"].sum() + table["found"].sum()
+def summarise(table: pd.DataFrame) -> dict[str, Any]:
+    """Average over the fields, pool the objects, and say how sure each figure is.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `segmentation_table`, at least one row.
+
+    Returns
+    -------
+    dict
+        ``fields`` and ``nuclei``, numbers; for each of `MEANS` a dict with
+        ``mean`` over the fields (for ``sq`` over those with a match), ``low``
+        and ``high``; for ``precision, recall, f1`` at IoU 0.5 one with
+        ``pooled`` over the nuclei of all fields, ``low`` and ``high``. The
+        intervals are `cellsieve.bootstrap`'s, over fields; None where a figure
+        cannot be had.
+    """
+    hits, true, found = (table[name].to_numpy() for name in ("hits", "true", "found"))
+    detection = {
+        "precision": pooled(hits, found),
+        "recall": pooled(hits, true),
+        "f1": pooled(2 * hits, true + found),
+    }
     return {
         "fields": len(table),
-        "nuclei": int(table["true"].sum()),
-        **{name: float(table[name].mean()) for name in ("dice", "ap50", "map")},
-        "f1": float(2 * table["hits"].sum() / total) if total else 1.0,
+        "nuclei": int(true.sum()),
+        **{name: estimate(mean(table[name])).as_dict("mean") for name in MEANS},
+        **{name: estimate(figure).as_dict("pooled") for name, figure in detection.items()},
     }
 
 
@@ -152,10 +203,20 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
 
 
 def _pairs(row: Mapping[str, str]) -> pd.DataFrame:
-    with open_labels(row["truth"]) as image, open_labels(row["nuclei"]) as nuclei:
-        truth, predicted = np.asarray(image[:]), np.asarray(nuclei[:])
-    iou = iou_matrix(truth, predicted)
-    true, found = np.nonzero(iou > 0.5)  # above 0.5 a pair is the only one of both
-    labels = (np.unique(image_labels[image_labels > 0]) for image_labels in (truth, predicted))
-    true_labels, found_labels = labels
-    return pd.DataFrame({"true": true_labels[true], "cell": found_labels[found]})
+    with open_labels(row["truth"]) as truth, open_labels(row["nuclei"]) as nuclei:
+        overlap = count_overlap(truth, nuclei)
+    pair = overlap.iou > 0.5  # above 0.5 a pair is the only one of both
+    return pd.DataFrame(
+        {
+            "true": overlap.true_labels[overlap.rows[pair]],
+            "cell": overlap.predicted_labels[overlap.columns[pair]],
+        }
+    )
+
+
+def _check_shapes(row: Mapping[str, str], truth: Any, nuclei: Any) -> None:
+    if tuple(truth.shape) != tuple(nuclei.shape):
+        sizes = ["×".join(map(str, labels.shape)) for labels in (truth, nuclei)]
+        raise UserError(
+            f"field {row['field']}: {row['truth']} is {sizes[0]} px, the field {sizes[1]} px"
+        )
