@@ -1,0 +1,1 @@
+"""Training networks on what is simulated or was labelled by nobody."""

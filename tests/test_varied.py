@@ -1,0 +1,51 @@
+"""Varied scenes and their photographs: repeatable, lit where they are labelled."""
+
+import numpy as np
+import pytest
+
+from cellsieve.simulation.exposure import expose_varied
+from cellsieve.simulation.varied import VariedScene, draw_scene, draw_style
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [draw_scene(np.random.default_rng(seed), 16.0, 144) for seed in range(12)]
+
+
+def test_the_same_generator_draws_the_same_scene(scenes):
+    again = draw_scene(np.random.default_rng(3), 16.0, 144)
+    assert np.array_equal(again.light, scenes[3].light)
+    assert np.array_equal(again.labels, scenes[3].labels)
+
+
+def test_nuclei_are_brighter_than_their_surroundings(scenes):
+    brighter = [
+        np.median(s.light[s.labels > 0]) > 2 * np.median(s.light[s.labels == 0]) for s in scenes
+    ]
+    assert all(brighter)
+
+
+def test_typical_nuclei_have_the_diameter_asked_for(scenes):
+    areas = np.concatenate([np.bincount(s.labels.ravel())[1:] for s in scenes])
+    whole = areas[areas > 30]
+    assert 2 * np.sqrt(np.median(whole) / np.pi) == pytest.approx(16, rel=0.2)
+
+
+def test_styles_differ():
+    styles = [draw_style(np.random.default_rng(seed)) for seed in range(100)]
+    assert np.ptp([np.log(style.blur) for style in styles]) > 2
+    assert {style.pressed for style in styles} == {0.0, 0.5, 1.0}
+    assert 0 < sum(style.glare > 0 for style in styles) < 100
+
+
+def test_a_photograph_is_scaled_to_its_nuclei_and_free_of_background():
+    labels = np.zeros((120, 120), np.int32)
+    labels[40:80, 40:80] = 1
+    scene = VariedScene((labels > 0).astype(np.float32), labels, 40.0)
+    seen = [expose_varied(np.random.default_rng(seed), scene) for seed in range(20)]
+    assert min(picture.min() for picture in seen) >= 0
+    inside = [np.median(picture[labels > 0]) for picture in seen]
+    # the estimate of a field's intensity is wrong by a factor of e^0.4 one time in three
+    assert np.median(inside) == pytest.approx(1, rel=0.3)
+    outside = [np.median(picture[labels == 0]) for picture in seen]
+    assert np.median(outside) < 0.2
