@@ -8,7 +8,9 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/simulate.smk"
+include: "workflow/rules/weights.smk"
 include: "workflow/rules/segmentation.smk"
+include: "workflow/rules/pseudo_labels.smk"
 include: "workflow/rules/anomaly.smk"
 include: "workflow/rules/calls.smk"
 include: "workflow/rules/results.smk"
@@ -19,6 +21,7 @@ rule all:
     input:
         out("report/index.html"),
         exports(),
+        labelled("pseudo_labels"),
 
 
 onsuccess:

@@ -9,7 +9,7 @@ computed from the time a tile and a prompt.
 import logging
 from collections.abc import Sequence
 
-from cellsieve.cli import existing_file, parser, run
+from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.files import atomic
 from cellsieve.sam_benchmark import CASES, Job, measure
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--qc", type=existing_file, required=True, help="of preprocess.py")
     options.add_argument("--prompts", type=existing_file, required=True, help="of prompts.py")
     options.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--threads", type=positive, default=2)
     options.add_argument("--sam-tiles", type=int, default=2, help="that SAM answers; 0 for all")
     options.add_argument("--table", required=True, help="output, .csv")
     args = options.parse_args(argv)

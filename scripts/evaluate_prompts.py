@@ -9,7 +9,7 @@ images of their means, with the 95 % bootstrap interval over images.
 from collections.abc import Sequence
 
 from cellsieve.choices import PROMPT_KINDS
-from cellsieve.cli import existing_file, parser, run
+from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.weights import FOLDER
 
 
@@ -25,11 +25,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--model", default="small", help="small, sam_vit_b/l/h or a checkpoint")
     options.add_argument("--weights", default=FOLDER, help="folder of downloaded weights")
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--prompt", nargs="+", required=True, choices=PROMPT_KINDS)
     options.add_argument("--table", required=True, help="output, one row an image (.csv)")
     args = options.parse_args(argv)
 
     import pandas as pd
+    import torch
     import zarr
     from tqdm import tqdm
 
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.prompted_agreement import prompted_ious
 
     pairs = find_labelled(args.images, args.labels, args.list)
+    torch.set_num_threads(args.threads)
     model = load_model(args.model, args.weights, args.device)
     rows = []
     for pair in tqdm(pairs, disable=None):

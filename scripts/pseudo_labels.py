@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cellsieve.pseudo_labels import COLUMNS, judge, write_store
     from cellsieve.stores import create_zip, open_zip
-    from cellsieve.tables import read_table, write_table
+    from cellsieve.tables import read_notes, read_table, write_table
 
     diameter = json.loads(Path(args.qc).read_text(encoding="utf-8"))["diameter_px"]
     prompts = read_table(args.prompts)
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_store(store, planes, verdicts, prompts, diameter or 0.0, args.refused, args.seed)
         with open_zip(args.labels) as store:
             _picture(dapi, store, args.picture)
-    write_table(args.table, verdicts.reset_index()[list(COLUMNS)], COLUMNS)
+    notes = [f"from {args.source}", *(read_notes(args.masks) if masks is not None else [])]
+    write_table(args.table, verdicts.reset_index()[list(COLUMNS)], COLUMNS, notes)
     _report(verdicts)
 
 

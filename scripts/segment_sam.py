@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsieve.choices import PROMPT_KINDS
-from cellsieve.cli import parser, run
+from cellsieve.cli import parser, positive, run
 from cellsieve.errors import UserError
 from cellsieve.weights import FOLDER, verified
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--kinds", type=_kinds, help="of point,box,darkest,neighbours; the model's own by default"
     )
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options.add_argument("--threads", type=int, default=2, help="of PyTorch on a CPU")
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--masks", required=True, help="output, .parquet")
     options.add_argument("--picture", required=True, help="output, outlines (.png)")
     args = options.parse_args(argv)
@@ -81,6 +81,8 @@ def _kinds(text: str) -> tuple[str, ...]:
     kinds = tuple(text.split(","))
     if unknown := set(kinds) - set(PROMPT_KINDS):
         raise UserError(f"--kinds: no {', '.join(sorted(unknown))}; of {', '.join(PROMPT_KINDS)}")
+    if not {"point", "box"} & set(kinds):
+        raise UserError(f"--kinds {text}: says only what is outside; allowed: with point or box")
     return kinds
 
 

@@ -280,6 +280,7 @@ def test_full_disk_is_said_with_what_is_needed(tmp_path):
         fetch(server, tmp_path)
     assert error.value.errno == errno.ENOSPC
     assert "tiny takes 300000 bytes" in error.value.strerror
+    assert SHA256 in error.value.strerror  # which file to put where
     assert error.value.filename == str(part_of(tmp_path))
 
 

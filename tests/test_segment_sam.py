@@ -102,6 +102,7 @@ def test_the_automatic_mode_needs_no_prompts(stage, tmp_path):
         (["--model", "huge"], "neither a file nor one of sam_vit_b"),
         (["--model", SCRIPT], "is truncated, or no file of weights"),
         (["--kinds", "box,circle"], "--kinds: no circle"),
+        (["--kinds", "neighbours"], "says only what is outside"),
     ],
 )
 def test_a_mistake_is_one_line(stage, tmp_path, more, complaint):

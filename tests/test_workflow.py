@@ -107,7 +107,7 @@ def test_an_option_reruns_its_stage_and_what_follows(changed, option, planned):
 @pytest.mark.parametrize(
     ("file", "added", "planned"),
     [
-        ("cellsieve/coarse.py", "ADDED = 1", NUCLEI),
+        ("cellsieve/coarse/flooding.py", "ADDED = 1", NUCLEI),
         ("cellsieve/spots.py", "ADDED = 1", [*every("detect_signals"), *CALLS]),
         ("cellsieve/fish_calls.py", "ADDED = 1", CALLS),
         ("cellsieve/report/style.css", ".added { color: red; }", ["record", "report"]),

@@ -70,6 +70,13 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         sys.exit(_complain("out of memory; give the job more mem_mb", EXIT_FAILED))
 
 
+def positive(text: str) -> int:
+    """Parse a whole number from 1; for ``type=`` of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: a whole number from 1")
+    return int(text)
+
+
 def existing_file(text: str) -> Path:
     """Argparse type: the path of a file that must exist."""
     path = Path(text)

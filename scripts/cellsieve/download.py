@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 18
 _PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP errors that may be gone a moment later
+_PROGRESS = 100  # as one part of so many, a try counts as a success
 
 
 class _BrokenError(Exception):
@@ -85,6 +86,9 @@ def fetch(
                 raise ConnectionError(
                     f"{weights.name} cannot be downloaded: {error}; {weights.by_hand(folder)}"
                 ) from error
+            except OSError as error:
+                what = f"{error.strerror}; {weights.by_hand(folder)}"
+                raise OSError(error.errno, what, error.filename) from error
             Path(part.name).replace(target)
     return target
 
@@ -126,13 +130,20 @@ def _is_at(path: Path, file: FileIO) -> bool:
 def _try_repeatedly(
     weights: WeightFile, part: FileIO, stall: float, waits: Sequence[float]
 ) -> None:
-    for wait in waits:
+    left = list(waits)
+    while True:
+        begun = os.fstat(part.fileno()).st_size
         try:
             return _try(weights, part, stall)
         except _BrokenError as error:
+            # a line that breaks often gets there all the same
+            if os.fstat(part.fileno()).st_size > begun + weights.bytes / _PROGRESS:
+                left = list(waits)
+            if not left:
+                raise
+            wait = left.pop(0)
             log.warning("%s: %s; trying again in %g s", weights.name, error, wait)
             time.sleep(wait)
-    return _try(weights, part, stall)
 
 
 def _try(weights: WeightFile, part: FileIO, stall: float) -> None:

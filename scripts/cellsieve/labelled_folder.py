@@ -59,7 +59,8 @@ def find_labelled(
     Parameters
     ----------
     images, labels : path-like
-        Folders; an image and its label image have the same file name.
+        Folders; the label image, a TIFF, has the name of its image but for the
+        suffix.
     names : path-like, optional
         A text file, one image name without folder a line, to take only these;
         by default all images of the folder.
@@ -83,12 +84,17 @@ def find_labelled(
     if not chosen:
         where = f"{names}: no image is named" if names else f"{images}: no image (TIFF, PNG, JPEG)"
         raise UserError(where)
-    for folder in (images, labels):
-        if missing := [name for name in chosen if not (folder / name).is_file()]:
+    pairs = [LabelledImage(images / name, _label_image(labels / name)) for name in chosen]
+    for kind, paths in zip(("image", "labels"), zip(*pairs, strict=True), strict=True):
+        if missing := [path for path in paths if not path.is_file()]:
             more = f" and {len(missing) - 1} more" if missing[1:] else ""
-            kind = "labels" if folder == labels else "image"
-            raise UserError(f"{folder}: no {kind} {missing[0]}{more}; names must be the same")
-    return [LabelledImage(images / name, labels / name) for name in chosen]
+            folder, name = missing[0].parent, missing[0].name
+            raise UserError(f"{folder}: no {kind} {name}{more}; names must be the same")
+    return pairs
+
+
+def _label_image(path: Path) -> Path:
+    return path if path.suffix.lower() in (".tif", ".tiff") else path.with_suffix(".tif")
 
 
 @contextmanager

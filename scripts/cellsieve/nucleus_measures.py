@@ -104,9 +104,11 @@ def measure_nuclei(
     margin = int(np.ceil(_RING[1] * diameter)) + 2
     rows = {}
     boxes = masks[BOX].set_axis(["y0", "x0", "y1", "x1"], axis=1)
-    for batch in batches(dapi, margin, boxes):
+    sigma = max(0.7, _SMOOTHING * diameter)
+    # the filter looks four sigma far, beyond what the measures look at
+    for batch in batches(dapi, margin + int(np.ceil(4 * sigma)), boxes):
         counts = np.asarray(dapi[batch.region], np.float32)
-        smooth = ndimage.gaussian_filter(counts, max(0.7, _SMOOTHING * diameter))
+        smooth = ndimage.gaussian_filter(counts, sigma)
         owners = draw(neighbours, neighbours.candidate.to_numpy(), batch.region)
         origin = tuple(s.start for s in batch.region)
         for row in masks.loc[batch.labels].itertuples():

@@ -66,7 +66,8 @@ def without_overlap(masks: pd.DataFrame, quality: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The same rows; the masks are disjoint and each one piece, its largest.
+        The same rows; the masks are disjoint. One that loses pixels keeps only its
+        largest piece.
     """
     masks = masks.copy()
     rows = list(masks[[*BOX, "mask"]].itertuples(index=False))

@@ -19,6 +19,9 @@ MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.j
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
+    "sam_masks": "sam_masks.parquet",
+    "pseudo_labels": "pseudo_labels.zarr.zip",
+    "pseudo_labels_picture": "pseudo_labels.png",
     "nuclei": "nuclei.tif",
     "overlay": "overlay.png",
     "measurements": "measurements.parquet",
@@ -80,6 +83,11 @@ class Plan:
     def probes(self) -> list[str]:
         """Names of the probes, in the order of ``channels``."""
         return [role for role in self.config["channels"] if role != "dapi"]
+
+    @property
+    def training_fields(self) -> list[str]:
+        """Fields whose pseudo-labels the segmenter learns from."""
+        return [name for name, row in self.fields.items() if row["train"]]
 
     @property
     def reference_fields(self) -> list[str]:

@@ -90,8 +90,8 @@ def answer_field(
     kinds : sequence of str, optional
         Kinds of prompts; by default those that measured best for the model.
     offset : tuple of int
-        Shift of the tiles in the model's pixels, multiples of its stride; the
-        masks do not depend on it.
+        Shift of the tiles in the model's pixels, multiples of its stride. The
+        masks depend on it as little as the model's ``halo`` allows.
 
     Returns
     -------

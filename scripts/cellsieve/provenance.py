@@ -10,6 +10,9 @@ from pathlib import Path
 # the scripts whose code decides the results of a run
 STAGES = (
     "preprocess",
+    "prompts",
+    "segment_sam",
+    "pseudo_labels",
     "segment",
     "measure",
     "build_reference",
@@ -88,6 +91,7 @@ def file_sha256(path: Path | str) -> str:
 def versions() -> dict[str, str]:
     """Versions of those packages that decide results which are installed here."""
     names = {"numpy", "scipy", "scikit-image", "pandas", "tifffile", "imagecodecs", "zarr"}
+    names |= {"torch", "segment-anything", "safetensors"}
     found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {name: found[name] for name in sorted(names & found.keys())}
 

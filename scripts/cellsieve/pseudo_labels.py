@@ -81,11 +81,8 @@ def from_sam(prompts: pd.DataFrame, masks: pd.DataFrame | None) -> pd.DataFrame:
     answers = masks.set_index("candidate")
     coarse = found.loc[answers.index]
     answers = answers.assign(agreement=_agreement(coarse, answers))
-    repeated = answers.duplicate_of.notna()
-    answers["refused"] = np.where(
-        repeated, "repeats candidate " + answers.duplicate_of.astype("string"), ""
-    )
-    answers.loc[answers.area_px == 0, "refused"] = "the model gives no mask"
+    # repeats are not refused here: the better one of a pair may itself be refused
+    answers["refused"] = np.where(answers.area_px == 0, "the model gives no mask", "")
     left_out = found.drop(index=answers.index)
     return pd.concat([answers[found.columns], left_out]).sort_index()
 
@@ -226,7 +223,7 @@ def write_store(
     labels = add_plane(group, "labels", dapi.shape, np.uint32)
     ignore = add_plane(group, "ignore", dapi.shape, np.uint8)
     painted = add_plane(group, "painted", dapi.shape, dapi.dtype) if refused == "paint" else None
-    margin = halo(diameter) + int(4 * _SMOOTHING * diameter) + 4
+    margin = halo(diameter) + int((4 * _SMOOTHING + _CLEAR) * diameter) + 4
     grid = list(tiles(dapi.shape, CHUNK, margin))
     for number, tile in enumerate(tqdm(grid, desc="labels", unit="tile", disable=None)):
         counts = np.asarray(dapi[tile.padded])

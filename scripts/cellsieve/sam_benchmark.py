@@ -7,6 +7,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cellsieve.errors import UserError
+
 CASES = {
     "small": "our small model, prompts in batches",
     "sam_vit_b": "sam_vit_b of random weights, prompts in batches",
@@ -93,6 +95,8 @@ def _outline(job: Job) -> dict[str, Any]:
     model = _Timed(_model(job))
     qc = json.loads(job.qc.read_text(encoding="utf-8"))
     table = read_table(job.prompts)
+    if not table["kept"].any():
+        raise UserError(f"{job.prompts}: no candidate to time; take a field with nuclei")
     scale = model.diameter / qc["diameter_px"]
     tile_of = _tiles_of(table, scale, model.side - 2 * model.halo)
     kept = table["kept"]

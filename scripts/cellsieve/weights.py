@@ -11,6 +11,7 @@ import yaml
 from cellsieve.errors import UserError
 from cellsieve.provenance import file_sha256
 
+FOLDER = Path("resources/weights")  # as in config.yaml
 MODELS = Path(__file__).parents[2] / "resources" / "models.yaml"
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -136,10 +137,21 @@ def locate(model: str, folder: Path | str, models: Path | str = MODELS) -> Path:
     catalogue = read_catalogue(models)
     if model in catalogue:
         return catalogue[model].place(folder)
-    if not Path(model).is_file():
+    path = Path(model).expanduser()
+    if not path.is_file():
         names = ", ".join(catalogue)
         raise UserError(f"model {model!r}: neither a file nor one of {names}")
-    return Path(model)
+    return path
+
+
+def verified(model: str, folder: Path | str, models: Path | str = MODELS) -> Path:
+    """Return the weight file that the configuration means, if it is there and the right one.
+
+    Parameters and errors are those of `locate` and `check`; a file that is given
+    by its path can only be there or not.
+    """
+    catalogue = read_catalogue(models)
+    return check(catalogue[model], folder) if model in catalogue else locate(model, folder, models)
 
 
 def check(weights: WeightFile, folder: Path | str) -> Path:

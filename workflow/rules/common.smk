@@ -1,17 +1,23 @@
 # Reads and checks configuration and sheet, and holds what the rules share; no rules.
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from cellsieve import config as config_module
-from cellsieve import locks, plan, provenance, vanished
+from cellsieve import locks, plan, provenance, vanished, weights
 from cellsieve.errors import UserError
 
 try:
     RUN = plan.Plan(config, workflow.config_settings.overwrite_config.get("channels"))
+    CATALOGUE = weights.read_catalogue()
+    # relative, so that a finished run may be moved
+    PROMPTABLE_WEIGHTS = os.path.relpath(
+        weights.locate(config["sam"]["model"], config["weights"])
+    )
 except UserError as error:
     sys.exit(f"error: {error}")
 except OSError as error:
@@ -24,6 +30,10 @@ if workflow.is_main_process:
     RUN_LOCK = locks.release_stale_lock(Path(".snakemake"))
 
 vanished.let_jobs_fail_alone()
+
+# where downloaded weights lie, and by file name which can be downloaded
+WEIGHTS = Path(config["weights"]).expanduser()
+DOWNLOADS = {entry.file_name: entry for entry in CATALOGUE.values() if entry.url}
 
 # a GPU serves one job at a time also without a profile; a profile's own limit wins
 if config["gpus"] and "gpu" not in workflow.global_resources:
@@ -90,6 +100,24 @@ def exports():
     return [out(f"fields/{field}/{name}") for field in RUN.fields for name in EXPORTED]
 
 
+def mask_table(field):
+    """Return the masks that a field's pseudo-labels are chosen from; none from coarse outlines."""
+    if config["pseudo_labels"]["from"] == "coarse":
+        return []
+    return RUN.path(field, "sam_masks")
+
+
+def labelled(name):
+    """Return the path of one kind of file for all training fields."""
+    return each(name, RUN.training_fields) if RUN.training_fields else []
+
+
+def painting_seed():
+    """Return the seed of the painting of what was refused; nothing else is drawn there."""
+    painted = config["pseudo_labels"]["refused"] == "paint"
+    return f"--seed {config['seed']}" if painted else ""
+
+
 def slide_reference(slide):
     """Return the record of the model that a slide's nuclei are scored against."""
     return f"{RUN.reference_folder(RUN.slides[slide][0])}/record.json"
@@ -120,7 +148,9 @@ def reference_lists(scope):
 def recorded_config():
     """Return the configuration as text, less what says only where and on what it runs."""
     kept = {
-        key: value for key, value in config.items() if key not in ("results", "gpus")
+        key: value
+        for key, value in config.items()
+        if key not in ("results", "weights", "gpus")
     }
     return json.dumps(kept, sort_keys=True)
 

@@ -123,6 +123,7 @@ rule report:
         image=[path for field in RUN.fields for path in RUN.present_images(field)],
         nuclei=each("nuclei"),
         overlays=each("overlay"),
+        training=labelled("pseudo_labels_picture"),
         signals=each("signals_picture"),
         maps=each("anomaly_map"),
         tables=rules.aggregate.output,

@@ -39,7 +39,7 @@ def load_model(name: str, folder: Path | str, device: str) -> PromptableModel:
     kind = SmallPromptable if is_small(state) else MetaSam
     try:
         return kind(state, f"{path.name}@{file_sha256(path)}", device)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
         fault = shorten(str(error), 200)
         raise UserError(
             f"{path}: neither weights of the small promptable model nor a checkpoint of SAM with"

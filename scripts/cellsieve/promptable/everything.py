@@ -58,7 +58,8 @@ def answer_everything(
     if not found:
         return pd.DataFrame(columns=list(SAM_MASKS))
     table = pd.DataFrame(found)
-    table = table.sort_values(["top_px", "left_px"], kind="stable", ignore_index=True)
+    order = ["top_px", "left_px", "bottom_px", "right_px", "area_px", "predicted_iou"]
+    table = table.sort_values(order, kind="stable", ignore_index=True)
     table = table[duplicates(table, _SAME_OBJECT) < 0].reset_index(drop=True)
     table["candidate"] = np.arange(1, len(table) + 1)
     table["duplicate_of"] = pd.array([None] * len(table), "Int64")

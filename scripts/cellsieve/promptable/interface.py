@@ -56,10 +56,12 @@ class PromptableModel(Protocol):
         Largest height and width of a picture, in pixels.
     halo : int
         Pixels of surroundings that a prompt needs in its picture to be answered
-        as in any other. ``side`` and ``halo`` are multiples of the stride at
-        which the model embeds, so that pictures always begin at one.
+        as in any other: nearly so by a convolutional model, less by a vision
+        transformer, which looks at the whole picture. ``side`` and ``halo`` are
+        multiples of the stride at which the model embeds, so that pictures
+        always begin at one.
     name : str
-        As in the configuration, with the SHA-256 of the weights for records.
+        File of the weights and its SHA-256, for records.
     prompts : tuple of str
         The kinds of prompts that measured best: of ``point``, ``box``,
         ``darkest``, ``neighbours``.

@@ -23,7 +23,7 @@ class SmallPromptable:
     diameter = float(DIAMETER)
     side = 768
     halo = 128  # a window, and what the encoder sees around it
-    prompts = ("box", "point")
+    prompts = ("point", "neighbours")  # a coarse box is too tight, see docs/benchmarks.md
 
     def __init__(self, state: Mapping[str, Tensor], name: str, device: str):
         network = SmallSam()

@@ -27,8 +27,9 @@ class FieldSection:
     name, slide, patient : str
     qc : dict
         The field's ``qc.json``.
-    overlay, heat : str
-        Data URIs; empty when the field has no picture in the page.
+    overlay, heat, training : str
+        Data URIs; empty when the field has no picture in the page. The last
+        shows its pseudo-labels, of a training field only.
     """
 
     name: str
@@ -37,6 +38,7 @@ class FieldSection:
     qc: Mapping[str, Any]
     overlay: str = ""
     heat: str = ""
+    training: str = ""
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -104,10 +106,13 @@ def picture_size(fields: int) -> int:
 
 
 def _pictures(row: Mapping[str, str], limits: tuple[float, float], max_px: int) -> dict[str, str]:
-    return {
+    pictures = {
         "overlay": file_uri(Path(row["overlay"]), max_px),
         "heat": data_uri(heat_picture(_score_map(row), limits, max_px)),
     }
+    if row.get("train") == "yes":
+        pictures["training"] = file_uri(Path(row["pseudo_labels_picture"]), max_px)
+    return pictures
 
 
 def _score_map(row: Mapping[str, str]) -> np.ndarray:

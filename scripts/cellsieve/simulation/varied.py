@@ -51,7 +51,8 @@ class Style:
     pressed : float
         Probability that nuclei that meet flatten each other; others overlap.
     seam : float
-        Width of the dark line between flattened neighbours, in diameters.
+        Share of a diameter that a dark line between flattened neighbours would have; below
+        a pixel it is now and then one pixel wide.
     blur, defocus : float
         Standard deviations of the common blur and of each nucleus' own, in diameters.
     cytoplasm : float

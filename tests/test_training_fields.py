@@ -1,0 +1,85 @@
+"""Training fields in the workflow: prompts, masks and pseudo-labels, of them alone."""
+
+import shutil
+
+import numpy as np
+import pytest
+from checkout import NORMAL, PATIENT, Checkout, draw, make_checkout, write_field
+
+from cellsieve.stores import open_zip
+from cellsieve.tables import read_notes, read_table
+
+STAGES = ("prompts", "segment_sam", "pseudo_labels")
+LABELS = "results/fields/normal/pseudo_labels.zarr.zip"
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """One field to learn from and one that is only scored."""
+    made = make_checkout(tmp_path_factory.mktemp("training") / "checkout")
+    for seed, row in enumerate((NORMAL, PATIENT)):
+        write_field(made.folder / "in" / row["image"], draw(seed))
+    made.write_sheet({**NORMAL, "train": "yes"}, PATIENT)
+    return made
+
+
+def planned(made, *args):
+    return {name for name in made.plan(*args) if name.split()[0] in (*STAGES, "fetch_weights")}
+
+
+def test_only_training_fields_are_labelled(laboratory):
+    assert planned(laboratory) == {f"{stage} normal" for stage in STAGES}
+
+
+def test_without_a_promptable_model(laboratory):
+    plan = planned(laboratory, "--config", "pseudo_labels={from: coarse}")
+    assert plan == {"prompts normal", "pseudo_labels normal"}
+
+
+def test_weights_that_are_not_there_are_fetched_first(laboratory):
+    plan = planned(laboratory, "--config", "sam={model: sam_vit_b}")
+    assert "fetch_weights sam_vit_b_01ec64.pth" in plan
+
+
+def test_an_unknown_model_stops_before_any_job(laboratory):
+    done = laboratory.run("--cores", 1, "--config", "sam={model: huge}", check=False)
+    assert done.returncode
+    assert "error: model 'huge': neither a file nor one of sam_vit_b" in done.stdout
+
+
+def test_unknown_kinds_of_prompts_are_refused(laboratory):
+    done = laboratory.run("--cores", 1, "--config", "sam={kinds: 'box,circle'}", check=False)
+    assert "configuration: sam.kinds is 'box,circle'; allowed: point, box or" in done.stdout
+
+
+def test_a_field_is_labelled_by_the_model_that_ships(laboratory):
+    laboratory.run("--cores", 2, LABELS)
+    folder = laboratory.results / "fields/normal"
+    with open_zip(folder / "pseudo_labels.zarr.zip") as store:
+        labels, ignore = (np.asarray(store[name][:]) for name in ("labels", "ignore"))
+    table = read_table(folder / "pseudo_labels.parquet")
+    accepted = table[table["accepted"]]
+    assert len(accepted) > 10
+    assert sorted(accepted["label"]) == list(np.unique(labels)[1:])
+    assert not (ignore[labels > 0]).any()
+    assert (table.loc[~table["accepted"], "reason"] != "").all()
+    (note,) = read_notes(folder / "sam_masks.parquet")
+    assert note.startswith("outlined by small_sam.safetensors@")
+    assert {path.name for path in folder.glob("*.png")} == {
+        "prompts.png", "sam_masks.png", "pseudo_labels.png"
+    }  # fmt: skip
+    assert laboratory.run("--dry-run", LABELS).stdout.count("rule ") == 0
+
+
+def test_a_finished_run_may_be_moved(laboratory, tmp_path):
+    laboratory.run("--cores", 2, LABELS)
+    shutil.copytree(laboratory.folder, tmp_path / "moved", symlinks=True)
+    moved = Checkout(tmp_path / "moved")
+    assert planned(moved, LABELS) == set()
+
+
+def test_other_threads_run_the_model_again(laboratory):
+    assert planned(laboratory, "--config", "threads=3", "--", LABELS) == {
+        "segment_sam normal",
+        "pseudo_labels normal",
+    }
