@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.choices import COARSE
 from cellsieve.cli import parser, run
 
 log = logging.getLogger("segment")
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--method", default="coarse", choices=["coarse"])
-    options.add_argument("--coarse", default="watershed", choices=["watershed"])
+    options.add_argument("--coarse", default=COARSE[0], choices=COARSE)
     options.add_argument("--given", help="label image to take over in place of segmenting")
     options.add_argument("--nuclei", required=True, help="output, label image (OME-TIFF)")
     options.add_argument("--overlay", required=True, help="output, outlines (.png)")

@@ -61,12 +61,12 @@ def test_noise_is_no_nucleus(kind, seed):
         "uneven": rng.normal(300 + 0.2 * x + 0.1 * y, 15).astype(np.uint16),
         "float": rng.normal(0, 1, (500, 500)).astype(np.float32),
     }[kind]
-    assert survey(image) == (None, None)
+    assert survey(image) == (None, None, None)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40), (300, 300)])
 def test_a_flat_field_has_no_nucleus(shape):
-    assert survey(np.full(shape, 100, np.uint16)) == (None, None)
+    assert survey(np.full(shape, 100, np.uint16)) == (None, None, None)
 
 
 def test_noise_is_measured_under_nuclei():

@@ -16,6 +16,7 @@ from cellsieve.tiles import sample_windows, tiles
 
 TILE = 2048
 _FOREGROUND_SIGMA = 0.05  # diameters
+_GLARE = 3.0  # times the contrast of a typical nucleus
 _OUT_OF_FOCUS = 3.0  # sharpness, see cellsieve.survey
 _SATURATED = 0.02  # share of the foreground at the highest value
 
@@ -106,7 +107,8 @@ def preprocess(plane: Any, store: zarr.Group) -> dict[str, Any]:
     # without nuclei any smooth background will do; the image may be tiny
     background = estimate_background(plane, seen.diameter or max(plane.shape) / 8)
     sigma = max(1.0, _FOREGROUND_SIGMA * (seen.diameter or 0))
-    threshold = _otsu(plane, background, sigma, windows)
+    brightest = _GLARE * (seen.contrast or np.inf)
+    threshold = _otsu(plane, background, sigma, brightest, windows)
     fractions = _write(plane, background, (sigma, threshold), extremes.highest, dapi, foreground)
     intensity = _nuclear_intensity(dapi, foreground, windows) if seen.diameter else None
     qc = {
@@ -142,12 +144,19 @@ def _subtract(plane: Any, background: Background, region: tuple[slice, slice]) -
     return np.asarray(plane[region]).astype(np.float32) - background.at(region)
 
 
-def _otsu(plane: Any, background: Background, sigma: float, windows: _Windows) -> float:
+def _otsu(
+    plane: Any, background: Background, sigma: float, brightest: float, windows: _Windows
+) -> float:
+    """Threshold between background and nuclei.
+
+    Values are clipped at ``brightest``: a few glaring pieces of debris would
+    else make one class and the nuclei, with the background, the other.
+    """
     values = [
         ndimage.gaussian_filter(_subtract(plane, background, window), sigma).ravel()
         for window in windows
     ]
-    return float(threshold_otsu(np.concatenate(values)))
+    return float(threshold_otsu(np.minimum(np.concatenate(values), brightest)))
 
 
 def _write(

@@ -51,7 +51,7 @@ class Enlarged:
     """
 
     def __init__(self, plane: Any, factor: int, shape: tuple[int, int]):
-        self.plane, self.factor, self.shape = plane, factor, shape
+        self.plane, self.factor, self.shape, self.dtype = plane, factor, shape, plane.dtype
 
     def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray:
         """Return the region, given in pixels of the field."""

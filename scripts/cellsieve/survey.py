@@ -13,7 +13,9 @@ LEVELS = 24
 _SMALLEST_AREA = 30
 _LARGEST_SHARE = 0.4  # of a window; what is larger is background, not a nucleus
 _GOOD_FILL = 0.9
-_NOISE_CONTRAST = 4.0
+_NOISE_CONTRAST = 8.0  # over the root of the diameter: bumps of noise are small
+_STRONGEST_EDGE = 3.0  # of that of large regions
+_GLARE = 5.0
 _OVERVIEW = 1536  # pixels
 
 
@@ -29,10 +31,13 @@ class Survey(NamedTuple):
         the background, without unit: how often an edge as steep would rise to
         the nucleus over one diameter. 4 to 10 in focus; below 3 when blurred by
         more than an eighth of a diameter, as measured on published images.
+    contrast : float or None
+        Typical brightness of the nuclei above their surroundings, counts.
     """
 
     diameter: float | None
     sharpness: float | None
+    contrast: float | None
 
 
 def noise_level(image: np.ndarray) -> float:
@@ -82,14 +87,43 @@ def survey(plane: Any, windows: Sequence[tuple[slice, slice]]) -> Survey:
 def _look(plane: Any, windows: Sequence[tuple[slice, slice]]) -> Survey:
     cut = len(windows) > 1
     found = [_regions(np.asarray(plane[window]), cut) for window in windows]
-    diameter, weight, sharpness = (np.concatenate(part) for part in zip(*found, strict=True))
+    diameter, edge, *others = (np.concatenate(part) for part in zip(*found, strict=True))
     if not len(diameter):
-        return Survey(None, None)
-    return Survey(_weighted_median(diameter, weight), _weighted_median(sharpness, weight))
+        return Survey(None, None, None)
+    weight = nuclear_weights(diameter, edge, _STRONGEST_EDGE)
+    return Survey(*(weighted_median(values, weight) for values in (diameter, *others)))
 
 
-def _regions(image: np.ndarray, cut: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Diameter, weight and sharpness of each good region of one window.
+def nuclear_weights(diameter: np.ndarray, edge: np.ndarray, strongest: float) -> np.ndarray:
+    """Weigh regions so that nuclei decide what is typical of a field.
+
+    Parameters
+    ----------
+    diameter, edge : ndarray, (n,), float
+        Size and edge strength of regions, n > 0.
+    strongest : float
+        An edge counts up to this multiple of the edge of the large regions.
+
+    Returns
+    -------
+    ndarray, (n,), float64
+        Diameter times edge strength: haze, noise and dust are many but faint
+        or small. What has five times the edge of the large regions is glaring
+        debris and weighs nothing.
+    """
+    large = weighted_median(edge, diameter**3)
+    return diameter * np.minimum(edge, strongest * large) * (edge <= _GLARE * large)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the value up to which half of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+
+
+def _regions(image: np.ndarray, cut: bool) -> tuple[np.ndarray, ...]:
+    """Diameter, edge strength, sharpness and contrast of each good region of one window.
 
     Where a window cuts the plane, what touches its sides has no known size.
     """
@@ -100,7 +134,7 @@ def _regions(image: np.ndarray, cut: bool) -> tuple[np.ndarray, np.ndarray, np.n
     highest = float(np.percentile(smooth, 99.9))
     lowest = max(0.01 * highest, noise)
     if highest <= lowest:
-        return np.empty(0), np.empty(0), np.empty(0)
+        return (np.empty(0),) * 4
     regions = select_regions(
         smooth,
         gradient,
@@ -110,15 +144,14 @@ def _regions(image: np.ndarray, cut: bool) -> tuple[np.ndarray, np.ndarray, np.n
     shape, edge = shapes(regions), edge_strength(regions, gradient)
     diameter = 2 * np.sqrt(shape.area / np.pi)
     intensity, contrast = _brightness(regions, smooth)
-    good = (shape.fill > _GOOD_FILL) & (contrast > _NOISE_CONTRAST * noise)
+    good = (shape.fill > _GOOD_FILL) & (contrast * np.sqrt(diameter) > _NOISE_CONTRAST * noise)
     good[0] = False
     if cut:
         for side in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
             good[side] = False
     # not over the contrast: around a blurred nucleus that falls as the edge does
     sharpness = edge * diameter / np.maximum(intensity, 1e-9)
-    # strong edges count: debris and haze are many but faint
-    return diameter[good], (edge * diameter)[good], sharpness[good]
+    return diameter[good], edge[good], sharpness[good], contrast[good]
 
 
 def _brightness(regions: np.ndarray, smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,9 +162,3 @@ def _brightness(regions: np.ndarray, smooth: np.ndarray) -> tuple[np.ndarray, np
     inside = np.nan_to_num(ndimage.mean(smooth, regions, index))
     outside = np.nan_to_num(ndimage.mean(smooth, ring, index))
     return inside, inside - outside
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
