@@ -9,25 +9,16 @@ images of their means, with the 95 % bootstrap interval over images.
 from collections.abc import Sequence
 
 from cellsieve.choices import PROMPT_KINDS
-from cellsieve.cli import existing_file, parser, positive, run
-from cellsieve.weights import FOLDER
+from cellsieve.cli import parser, run
+from cellsieve.model_options import add_labelled_options, add_model_options
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write one row an image; print the averages."""
     options = parser(__doc__)
-    options.add_argument("--images", required=True, help="folder of images")
-    options.add_argument(
-        "--labels", required=True, help="folder of label images (TIFF, same names)"
-    )
-    options.add_argument("--list", type=existing_file, help="text file, one image name a line")
-    options.add_argument("--channel", default="0", help="name or index of the DAPI channel")
-    options.add_argument("--model", default="small", help="small, sam_vit_b/l/h or a checkpoint")
-    options.add_argument("--weights", default=FOLDER, help="folder of downloaded weights")
-    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
+    add_labelled_options(options)
+    add_model_options(options)
     options.add_argument("--prompt", nargs="+", required=True, choices=PROMPT_KINDS)
-    options.add_argument("--table", required=True, help="output, one row an image (.csv)")
     args = options.parse_args(argv)
 
     import pandas as pd

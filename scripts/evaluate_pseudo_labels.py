@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cellsieve.choices import COARSE
-from cellsieve.cli import existing_file, parser, positive, run
-from cellsieve.weights import FOLDER
+from cellsieve.cli import parser, run
+from cellsieve.model_options import add_labelled_options, add_model_options
 
 if TYPE_CHECKING:
     import zarr
@@ -24,18 +24,9 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write one row an image; print the figures over all images."""
     options = parser(__doc__)
-    options.add_argument("--images", required=True, help="folder of images")
-    options.add_argument(
-        "--labels", required=True, help="folder of label images (TIFF, same names)"
-    )
-    options.add_argument("--list", type=existing_file, help="text file, one image name a line")
-    options.add_argument("--channel", default="0", help="name or index of the DAPI channel")
+    add_labelled_options(options)
+    add_model_options(options)
     options.add_argument("--coarse", default=COARSE[0], choices=COARSE)
-    options.add_argument("--model", default="small", help="small, sam_vit_b/l/h or a checkpoint")
-    options.add_argument("--weights", default=FOLDER, help="folder of downloaded weights")
-    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
-    options.add_argument("--table", required=True, help="output, one row an image (.csv)")
     args = options.parse_args(argv)
 
     import pandas as pd

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsieve.choices import PROMPT_KINDS
-from cellsieve.cli import parser, positive, run
+from cellsieve.cli import parser, run
 from cellsieve.errors import UserError
-from cellsieve.weights import FOLDER, verified
+from cellsieve.model_options import add_model_options
+from cellsieve.weights import verified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,15 +25,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--prompts", help=".parquet of prompts.py; not needed for --mode auto")
     options.add_argument("--mode", default="prompted", choices=["prompted", "auto"])
-    options.add_argument(
-        "--model", default="small", help="small, sam_vit_b, sam_vit_l, sam_vit_h or a checkpoint"
-    )
-    options.add_argument("--weights", default=FOLDER, help="folder of downloaded weights")
+    add_model_options(options)
     options.add_argument(
         "--kinds", type=_kinds, help="of point,box,darkest,neighbours; the model's own by default"
     )
-    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--masks", required=True, help="output, .parquet")
     options.add_argument("--picture", required=True, help="output, outlines (.png)")
     args = options.parse_args(argv)

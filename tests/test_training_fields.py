@@ -71,6 +71,13 @@ def test_a_field_is_labelled_by_the_model_that_ships(laboratory):
     assert laboratory.run("--dry-run", LABELS).stdout.count("rule ") == 0
 
 
+def test_the_report_shows_the_labels_of_training_fields_alone(laboratory):
+    laboratory.run("--cores", 2)
+    page = (laboratory.results / "report/index.html").read_text(encoding="utf-8")
+    assert page.count('alt="Training labels of field') == 1
+    assert 'alt="Training labels of field normal"' in page
+
+
 def test_a_finished_run_may_be_moved(laboratory, tmp_path):
     laboratory.run("--cores", 2, LABELS)
     shutil.copytree(laboratory.folder, tmp_path / "moved", symlinks=True)
