@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.choices import SOURCES
 from cellsieve.cli import existing_file, parser, run
 from cellsieve.errors import UserError
 
@@ -20,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--prompts", required=True, type=existing_file, help="of prompts.py")
-    options.add_argument("--masks", type=existing_file, help="of segment_sam.py; for --from sam")
-    options.add_argument("--from", dest="source", default="sam", choices=["coarse", "sam"])
+    options.add_argument("--masks", type=existing_file, help="of segment_sam.py or _cellpose.py")
+    options.add_argument("--from", dest="source", default="sam", choices=SOURCES)
     options.add_argument(
         "--refused",
         default="ignore",
@@ -34,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--table", required=True, help="output, a row a candidate (.parquet)")
     options.add_argument("--picture", required=True, help="output, outlines and refused regions")
     args = options.parse_args(argv)
-    if args.source == "sam" and args.masks is None:
-        raise UserError("--masks is needed: what segment_sam.py wrote (or take --from coarse)")
+    if args.source != "coarse" and args.masks is None:
+        written = f"segment_{args.source}.py"
+        raise UserError(f"--masks is needed: what {written} wrote (or take --from coarse)")
 
     from cellsieve.pseudo_labels import COLUMNS, judge, write_store
     from cellsieve.stores import create_zip, open_zip
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     diameter = json.loads(Path(args.qc).read_text(encoding="utf-8"))["diameter_px"]
     prompts = read_table(args.prompts)
-    masks = read_table(args.masks) if args.source == "sam" else None
+    masks = read_table(args.masks) if args.source != "coarse" else None
     with open_zip(args.dapi) as field:
         dapi = field["dapi"]
         verdicts = judge(dapi, prompts, masks, args.source, diameter)

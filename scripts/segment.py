@@ -1,13 +1,20 @@
 """Segment the nuclei of one field, or take over labels that exist already."""
 
+import argparse
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cellsieve.choices import COARSE
-from cellsieve.cli import parser, run
+from cellsieve.choices import COARSE, ENGINES
+from cellsieve.cli import parser, positive, run
+from cellsieve.errors import UserError
+
+if TYPE_CHECKING:
+    import zarr
+
+    from cellsieve.segmentation import Segmented
 
 log = logging.getLogger("segment")
 
@@ -17,17 +24,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
-    options.add_argument("--method", default="coarse", choices=["coarse"])
+    options.add_argument("--method", default=ENGINES[0], choices=[*ENGINES, "coarse"])
+    options.add_argument("--weights", help="of the method's network (.safetensors)")
+    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--coarse", default=COARSE[0], choices=COARSE)
     options.add_argument("--given", help="label image to take over in place of segmenting")
     options.add_argument("--nuclei", required=True, help="output, label image (OME-TIFF)")
     options.add_argument("--overlay", required=True, help="output, outlines (.png)")
     args = options.parse_args(argv)
+    if args.method != "coarse" and not (args.weights or args.given):
+        raise UserError(f"--weights is needed: those of {args.method} (or take --method coarse)")
 
     import zarr
 
     from cellsieve.files import scratch
-    from cellsieve.segmentation import segment_field
     from cellsieve.stores import open_labels, open_zip, write_labels
 
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
@@ -38,17 +49,34 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             with scratch(args.nuclei) as folder:
                 group = zarr.open_group(folder, mode="w")
-                found = segment_field(dapi, qc["diameter_px"], args.coarse, group)
+                found = _segment(dapi, qc, args, group)
                 write_labels(args.nuclei, found.labels, qc["pixel_size_um"], found.lookup)
                 log.info("%d nuclei", len(found.lookup) - 1)
         with open_labels(args.nuclei) as nuclei:
             _picture(dapi, nuclei, args.overlay)
 
 
+def _segment(
+    dapi: Any, qc: dict[str, Any], args: argparse.Namespace, group: "zarr.Group"
+) -> "Segmented":
+    diameter = qc["diameter_px"]
+    if args.method == "coarse" or not diameter:
+        from cellsieve.segmentation import segment_field
+
+        return segment_field(dapi, diameter, args.coarse, group)
+    import torch
+
+    from cellsieve.network_segmentation import segment_with_network
+    from cellsieve.segmenters import load_segmenter
+
+    torch.set_num_threads(args.threads)
+    segmenter = load_segmenter(args.weights, args.device, args.method)
+    return segment_with_network(dapi, diameter, qc["nuclear_intensity"], segmenter, group)
+
+
 def _take_over(
     given: str, shape: tuple[int, int], target: str, pixel_size_um: float | None
 ) -> None:
-    from cellsieve.errors import UserError
     from cellsieve.images.tiff import open_tiff
     from cellsieve.stores import LARGEST_LABEL, write_labels
     from cellsieve.tiles import tiles

@@ -13,6 +13,7 @@ from synthetic import draw_field, write_stage
 import segment as script
 from cellsieve.errors import BadFieldError, UserError
 from cellsieve.metrics import iou_matrix, match
+from cellsieve.plan import SHIPPED
 from cellsieve.stores import open_labels
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "segment.py"
@@ -35,6 +36,7 @@ def stage(tmp_path, field):
 def arguments(folder, *more):
     paths = ["--dapi", folder / "dapi.zarr.zip", "--qc", folder / "qc.json"]
     paths += ["--nuclei", folder / "nuclei.tif", "--overlay", folder / "overlay.png"]
+    paths += ["--method", "coarse"]
     return [str(part) for part in (*paths, *more)]
 
 
@@ -132,3 +134,25 @@ def test_a_missing_file_is_a_fault_that_may_pass(stage):
     assert done.returncode == 1
     assert "none.tif" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_network_that_ships_finds_nuclei(stage, field):
+    weights = SHIPPED / "votes.safetensors"
+    done = segment(stage, "--method", "votes", "--weights", weights, "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert match(iou_matrix(field.labels, nuclei(stage)), 0.6).f1 > 0.9
+
+
+def test_a_network_without_weights_is_refused(stage):
+    done = segment(stage, "--method", "votes")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: --weights is needed: those of votes (or take --method coarse)"
+    ]
+
+
+def test_weights_of_another_engine_are_refused(stage):
+    weights = SHIPPED / "votes.safetensors"
+    done = segment(stage, "--method", "maskrcnn", "--weights", weights)
+    assert done.returncode == 2
+    assert "weights of the engine votes, but maskrcnn is asked for" in done.stderr

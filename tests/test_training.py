@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from cellsieve.promptable.small_network import STRIDE, WINDOW
 from cellsieve.training.examples import draw_example, draw_scenes
 from cellsieve.training.prompt_sampling import sample_questions
-from cellsieve.training.small_sam import Batches, Trainer, draw_batch, loss
+from cellsieve.training.small_sam import draw_batch, loss, make_trainer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_small_sam.py"
 
@@ -72,7 +72,7 @@ def test_a_window_is_cut_out_of_the_picture_where_its_corner_says():
 
 
 def test_batches_have_one_size_and_depend_on_their_step_alone(scenes):
-    first = list(Batches(scenes, 0, range(2)))
+    first = [draw_batch(scenes, 0, step) for step in range(2)]
     again = draw_batch(scenes, 0, 1)
     assert all(torch.equal(a, b) for a, b in zip(first[1], again, strict=True))
     assert first[0].points.shape == first[1].points.shape == (80, 6, 2)
@@ -83,7 +83,7 @@ def test_a_wrong_prompt_teaches_no_mask(scenes, monkeypatch):
     batch = draw_batch(scenes, 0, 0)
     wrong = torch.arange(len(batch.nucleus)) % 2 == 0
     batch = batch._replace(nucleus=torch.where(wrong, 0, batch.nucleus))
-    network = Trainer(scenes, 0, 10).network.train()
+    network = make_trainer(scenes, 0, 10).network.train()
     kept = []
     answer = network.answer
 
@@ -103,13 +103,13 @@ def test_a_wrong_prompt_teaches_no_mask(scenes, monkeypatch):
 
 
 def test_training_that_was_interrupted_ends_the_same(scenes, tmp_path):
-    whole = Trainer(scenes, 0, 4)
+    whole = make_trainer(scenes, 0, 4)
     seen = [value for _, value, _ in whole.run(4)]
     assert len(seen) == 4
-    first = Trainer(scenes, 0, 4)
+    first = make_trainer(scenes, 0, 4)
     list(first.run(2))
     torch.save(first.state(), tmp_path / "checkpoint.pt")
-    second = Trainer(scenes, 0, 4)
+    second = make_trainer(scenes, 0, 4)
     second.resume(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
     list(second.run(4))
     assert second.step == 4
@@ -118,7 +118,7 @@ def test_training_that_was_interrupted_ends_the_same(scenes, tmp_path):
 
 
 def test_a_training_that_diverges_says_so(scenes):
-    trainer = Trainer(scenes, 0, 4)
+    trainer = make_trainer(scenes, 0, 4)
     torch.nn.init.constant_(trainer.network.encoder.out.bias, float("nan"))
     with pytest.raises(FloatingPointError, match="not finite at step 0"):
         list(trainer.run(1))

@@ -5,3 +5,9 @@ COARSE = ("watershed", "region_growing", "split_merge")
 
 # kinds of prompts, see cellsieve.prompts
 PROMPT_KINDS = ("point", "box", "darkest", "neighbours")
+
+# engines of cellsieve.segmenters; the first is the default
+ENGINES = ("votes", "maskrcnn", "cellpose")
+
+# whose outlines become pseudo-labels, see cellsieve.pseudo_labels
+SOURCES = ("sam", "cellpose", "coarse")

@@ -15,11 +15,17 @@ from cellsieve.sheet import read_sheet
 
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
 SIMULATED = Path("results/simulated")
+SHIPPED = Path(__file__).parents[2] / "resources" / "segmenters"
+# of an engine with several networks: the one for a CPU, the one for a GPU
+NETWORKS = {"maskrcnn": ("light", "resnet50"), "cellpose": ("narrow", "standard")}
+# files that Cellpose's models are downloaded as, and what we call their network
+CELLPOSE_MODELS = {"cyto3": "cyto3", "nucleitorch_0": "nuclei"}
 MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
     "sam_masks": "sam_masks.parquet",
+    "cellpose_masks": "cellpose_masks.parquet",
     "pseudo_labels": "pseudo_labels.zarr.zip",
     "pseudo_labels_picture": "pseudo_labels.png",
     "nuclei": "nuclei.tif",
@@ -86,8 +92,68 @@ class Plan:
 
     @property
     def training_fields(self) -> list[str]:
-        """Fields whose pseudo-labels the segmenter learns from."""
-        return [name for name, row in self.fields.items() if row["train"]]
+        """Fields whose pseudo-labels the segmenter learns from; none if it learns nothing."""
+        segmenter = self.config["segmenter"]
+        if segmenter["weights"] or segmenter["method"] == "coarse":
+            return []
+        return [n for n, row in self.fields.items() if row["train"] and not row["nuclei"]]
+
+    def first_weights(self) -> tuple[list[Path], str]:
+        """Return the weights that a segmenter begins with, if any, and its network.
+
+        Weights that ship segment also without any training. Of Cellpose, a
+        downloaded model is taken where there is one.
+
+        Raises
+        ------
+        UserError
+            If there is neither something to segment with nor to learn from.
+        """
+        segmenter, folder = self.config["segmenter"], Path(self.config["weights"]).expanduser()
+        method, large = segmenter["method"], bool(self.config["gpus"])
+        small_network, large_network = NETWORKS.get(method, ("", ""))
+        network = segmenter["network"] or (large_network if large else small_network)
+        if network and network not in NETWORKS.get(method, ()):
+            raise UserError(
+                f"configuration: segmenter.network is {network!r}, but segmenter.method {method!r};"
+                f" allowed: {' or '.join(NETWORKS.get(method, ())) or 'null'}"
+            )
+        if method == "cellpose" and not segmenter["network"]:
+            for name, variant in CELLPOSE_MODELS.items():
+                if (folder / name).is_file():
+                    return [folder / name], variant
+        shipped = SHIPPED / f"{method}.safetensors"
+        if shipped.is_file():
+            return [shipped], network
+        if method != "coarse" and not segmenter["weights"] and not self.training_fields:
+            raise UserError(
+                f"configuration: segmenter.method is {method!r}, which ships without weights;"
+                " allowed: segmenter.weights, rows with train: yes in the sheet, or votes"
+            )
+        return [], network
+
+    def cellpose_model(self) -> list[str]:
+        """Return the Cellpose model whose outlines become pseudo-labels, if one does.
+
+        Raises
+        ------
+        UserError
+            If it is to be used and is not there.
+        """
+        given = self.config["pseudo_labels"]["cellpose"]
+        if self.config["pseudo_labels"]["from"] != "cellpose":
+            return []
+        if given and Path(given).expanduser().is_file():
+            return [os.path.normpath(Path(given).expanduser())]
+        folder = Path(self.config["weights"]).expanduser()
+        for name in CELLPOSE_MODELS:
+            if not given and (folder / name).is_file():
+                return [str(folder / name)]
+        raise UserError(
+            f"configuration: pseudo_labels.from is 'cellpose', but there is no file"
+            f" {given or folder / 'nucleitorch_0'}; download https://www.cellpose.org/models/"
+            "nucleitorch_0 (or .../cyto3) to there, or give its path as pseudo_labels.cellpose"
+        )
 
     @property
     def reference_fields(self) -> list[str]:
@@ -140,9 +206,12 @@ class Plan:
         Parameters
         ----------
         name : str
-            ``run``, ``models`` or ``slides/NAME``: all fields, the reference's,
-            a slide's.
+            ``run``, ``training``, ``models`` or ``slides/NAME``: all fields, those
+            that the segmenter learns from, the reference's, a slide's.
         """
+        if name == "training":
+            files = ("dapi", "qc", "pseudo_labels")
+            return [{"field": n, **self._paths(n, files)} for n in self.training_fields]
         if name == "run":
             files = [*_FIELD_FILES, *_SLIDE_FILES]
             # the sheet's nuclei would be hidden by the path of the result of that name
@@ -200,6 +269,12 @@ def _check_folders(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"configuration: results is {config['results']!r}, but there is no permission to "
             f"write in {nearest}; allowed: a folder that you may write in"
+        )
+    segmenter = config["segmenter"]["weights"]
+    if segmenter and not Path(segmenter).is_file():
+        raise UserError(
+            f"configuration: segmenter.weights is {segmenter!r}, which is no file; allowed:"
+            " models/segmenter/weights.safetensors of another run"
         )
     weights = config["anomaly"]["weights"]
     missing = [name for name in MODEL if weights and not Path(weights, name).is_file()]

@@ -12,7 +12,11 @@ STAGES = (
     "preprocess",
     "prompts",
     "segment_sam",
+    "segment_cellpose",
     "pseudo_labels",
+    "finetune_votes",
+    "finetune_maskrcnn",
+    "finetune_cellpose",
     "segment",
     "measure",
     "build_reference",
@@ -91,7 +95,7 @@ def file_sha256(path: Path | str) -> str:
 def versions() -> dict[str, str]:
     """Versions of those packages that decide results which are installed here."""
     names = {"numpy", "scipy", "scikit-image", "pandas", "tifffile", "imagecodecs", "zarr"}
-    names |= {"torch", "segment-anything", "safetensors"}
+    names |= {"torch", "torchvision", "cellpose", "segment-anything", "safetensors"}
     found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {name: found[name] for name in sorted(names & found.keys())}
 

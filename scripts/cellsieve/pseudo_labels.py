@@ -68,15 +68,19 @@ def from_coarse(prompts: pd.DataFrame, masks: pd.DataFrame | None) -> pd.DataFra
 
 
 def from_sam(prompts: pd.DataFrame, masks: pd.DataFrame | None) -> pd.DataFrame:
-    """Take the masks of the promptable model; parameters and result as of `from_coarse`.
+    """Take the masks of a network; parameters and result as of `from_coarse`.
 
     Raises
     ------
     UserError
-        When the masks are not those of the kept prompts.
+        When the masks of the promptable model, or of Cellpose, are not those of the
+        kept prompts.
     """
     if masks is None or set(masks.candidate) != set(prompts.candidate[prompts.kept]):
-        raise UserError("--masks: not made from these prompts; run segment_sam.py on them first")
+        raise UserError(
+            "--masks: not made from these prompts; run segment_sam.py (or segment_cellpose.py) on"
+            " them first"
+        )
     found = from_coarse(prompts, None)
     answers = masks.set_index("candidate")
     coarse = found.loc[answers.index]
@@ -99,6 +103,7 @@ def _agreement(coarse: pd.DataFrame, answers: pd.DataFrame) -> list[float]:
 SOURCES: dict[str, Callable[[pd.DataFrame, pd.DataFrame | None], pd.DataFrame]] = {
     "coarse": from_coarse,
     "sam": from_sam,
+    "cellpose": from_sam,
 }
 
 

@@ -66,8 +66,8 @@ def segment_field(
     if scale is None:
         return Segmented(labels, np.zeros(1, np.uint32))
 
-    def outline(piece: np.ndarray) -> np.ndarray:
-        return ENGINES[engine](piece, scale)
+    def outline(region: tuple[slice, slice]) -> np.ndarray:
+        return ENGINES[engine](np.asarray(reduced[region]), scale)
 
     halo = int(_HALO_DIAMETERS * diameter / factor) + 1
-    return Segmented(labels, segment_tiled(reduced, outline, found, tile, halo, offset))
+    return Segmented(labels, segment_tiled(outline, found, tile, halo, offset))

@@ -11,8 +11,7 @@ from cellsieve.tiles import Tile, tiles
 
 
 def segment_tiled(
-    plane: Any,
-    engine: Callable[[np.ndarray], np.ndarray],
+    outline: Callable[[tuple[slice, slice]], np.ndarray],
     labels: Any,
     tile: int,
     halo: int,
@@ -22,10 +21,8 @@ def segment_tiled(
 
     Parameters
     ----------
-    plane : array-like, (H, W)
-        What the engine segments; only one padded tile is in memory at a time.
-    engine : callable
-        Takes a piece of the plane, returns its labels (0 = background).
+    outline : callable
+        Takes a region of the plane, returns its labels (0 = background).
     labels : array-like, (H, W), uint32, all zero
         Written to, in the order in which objects are found.
     tile, halo : int
@@ -46,14 +43,14 @@ def segment_tiled(
     whole, also beyond the core. Where two tiles disagree by a pixel about
     neighbours, the tile that comes first in reading order keeps it.
     """
-    grid = list(tiles(plane.shape, tile, halo, offset))
+    grid = list(tiles(labels.shape, tile, halo, offset))
     first_pixel: list[int] = [-1]
     for piece in tqdm(grid, desc="segment", unit="tile", disable=None):
-        found = np.asarray(engine(np.asarray(plane[piece.padded])))
+        found = np.asarray(outline(piece.padded))
         if not found.any():
             continue
         present = np.asarray(labels[piece.padded])
-        new, positions = _owned(found, piece, present, plane.shape[1], len(first_pixel))
+        new, positions = _owned(found, piece, present, labels.shape[1], len(first_pixel))
         if positions:
             labels[piece.padded] = np.where(new > 0, new, present)
             first_pixel += positions

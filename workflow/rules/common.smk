@@ -18,6 +18,10 @@ try:
     PROMPTABLE_WEIGHTS = os.path.relpath(
         weights.locate(config["sam"]["model"], config["weights"])
     )
+    # the model that outlines candidates in place of SAM
+    CELLPOSE = RUN.cellpose_model()
+    START, NETWORK = RUN.first_weights()
+    START = [os.path.relpath(path) for path in START]
 except UserError as error:
     sys.exit(f"error: {error}")
 except OSError as error:
@@ -44,7 +48,7 @@ wildcard_constraints:
     field="[A-Za-z0-9][A-Za-z0-9._-]*",
     slide="[A-Za-z0-9][A-Za-z0-9._-]*",
     scope="models|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
-    manifest="run|models|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
+    manifest="run|models|training|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
 def out(path):
@@ -102,14 +106,24 @@ def exports():
 
 def mask_table(field):
     """Return the masks that a field's pseudo-labels are chosen from; none from coarse outlines."""
-    if config["pseudo_labels"]["from"] == "coarse":
-        return []
-    return RUN.path(field, "sam_masks")
+    source = config["pseudo_labels"]["from"]
+    return [] if source == "coarse" else RUN.path(field, f"{source}_masks")
 
 
 def labelled(name):
     """Return the path of one kind of file for all training fields."""
     return each(name, RUN.training_fields) if RUN.training_fields else []
+
+
+def segmenter_weights(field):
+    """Return the weights that a field is segmented with, frozen, the run's own or shipped."""
+    if config["segmenter"]["method"] == "coarse" or RUN.fields[field]["nuclei"]:
+        return []
+    if config["segmenter"]["weights"]:
+        return os.path.normpath(config["segmenter"]["weights"])
+    if RUN.training_fields:
+        return out("models/segmenter/weights.safetensors")
+    return START
 
 
 def painting_seed():
@@ -155,4 +169,5 @@ def recorded_config():
     return json.dumps(kept, sort_keys=True)
 
 
+FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")

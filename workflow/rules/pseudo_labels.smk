@@ -1,6 +1,7 @@
 # IN   fields/{field}/  dapi.zarr.zip, qc.json
 # OUT  fields/{field}/  prompts.parquet, sam_masks.parquet, pseudo_labels.zarr.zip,
-#      pseudo_labels.parquet, and a picture of each step
+#      pseudo_labels.parquet, and a picture of each step; cellpose_masks.parquet in place
+#      of sam_masks.parquet where Cellpose outlines
 
 
 rule prompts:
@@ -65,6 +66,38 @@ rule segment_sam:
         " > {log:q} 2>&1"
 
 
+rule segment_cellpose:
+    """Let a Cellpose model outline the candidates of a training field."""
+    input:
+        dapi=out("fields/{field}/dapi.zarr.zip"),
+        qc=out("fields/{field}/qc.json"),
+        prompts=out("fields/{field}/prompts.parquet"),
+        model=CELLPOSE,
+    output:
+        masks=out("fields/{field}/cellpose_masks.parquet"),
+        picture=out("fields/{field}/cellpose_masks.png"),
+    log:
+        out("logs/segment_cellpose/{field}.log"),
+    benchmark:
+        out("benchmarks/segment_cellpose/{field}.tsv")
+    conda:
+        "../../envs/segment_cellpose.yaml"
+    threads: config["threads"]
+    resources:
+        **gpu_tag(),
+        mem_mb=mem_mb,
+        runtime=240,
+    params:
+        code=code("segment_cellpose"),
+        script=script("segment_cellpose"),
+        device=config["device"],
+        threads=config["threads"],
+    shell:
+        "python {params.script} --dapi {input.dapi:q} --qc {input.qc:q} --prompts {input.prompts:q}"
+        " --model {input.model:q} --device {params.device} --threads {params.threads}"
+        " --masks {output.masks:q} --picture {output.picture:q} > {log:q} 2>&1"
+
+
 rule pseudo_labels:
     """Choose the outlines of a training field that can be trusted as labels."""
     input:
@@ -88,7 +121,7 @@ rule pseudo_labels:
     params:
         code=code("pseudo_labels"),
         script=script("pseudo_labels"),
-        options=options("pseudo_labels"),
+        options=options("pseudo_labels", "from", "refused"),
         masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
         seed=painting_seed(),
     shell:

@@ -38,6 +38,7 @@ rule segment:
         dapi=out("fields/{field}/dapi.zarr.zip"),
         qc=out("fields/{field}/qc.json"),
         given=lambda wildcards: RUN.present_file(wildcards.field, "nuclei"),
+        weights=lambda wildcards: segmenter_weights(wildcards.field),
     output:
         nuclei=out("fields/{field}/nuclei.tif"),
         overlay=out("fields/{field}/overlay.png"),
@@ -47,6 +48,7 @@ rule segment:
         out("benchmarks/segment/{field}.tsv")
     conda:
         "../../envs/segment.yaml"
+    threads: config["threads"]
     resources:
         **gpu_tag(),
         mem_mb=mem_mb,
@@ -55,10 +57,17 @@ rule segment:
         code=code("segment"),
         script=script("segment"),
         given=sheet("nuclei", "--given"),
-        options=options("segmenter"),
+        options=options("segmenter", "method", "coarse"),
+        weights=lambda wildcards, input: (
+            ["--weights", input.weights] if input.weights else []
+        ),
+        device=config["device"],
+        # not {threads}, which --cores may lower: the result's last digits depend on it
+        threads=config["threads"],
     shell:
         "python {params.script} --dapi {input.dapi:q} --qc {input.qc:q} {params.options}"
-        " {params.given:q} --nuclei {output.nuclei:q} --overlay {output.overlay:q} > {log:q} 2>&1"
+        " {params.weights:q} {params.given:q} --device {params.device} --threads {params.threads}"
+        " --nuclei {output.nuclei:q} --overlay {output.overlay:q} > {log:q} 2>&1"
 
 
 rule measure:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from textwrap import shorten
 
+from cellsieve.devices import choose_device
 from cellsieve.errors import UserError
 from cellsieve.promptable.interface import PromptableModel
 from cellsieve.provenance import file_sha256
@@ -29,7 +30,7 @@ def load_model(name: str, folder: Path | str, device: str) -> PromptableModel:
         than it should be.
     """
     path = verified(name, folder)
-    device = _device(device)
+    device = choose_device(device)
 
     from cellsieve.promptable.meta_sam import MetaSam
     from cellsieve.promptable.small_sam import SmallPromptable, is_small
@@ -45,13 +46,3 @@ def load_model(name: str, folder: Path | str, device: str) -> PromptableModel:
             f"{path}: neither weights of the small promptable model nor a checkpoint of SAM with"
             f" a vision transformer: {fault}"
         ) from error
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device cuda: this machine has none that PyTorch can use; take cpu or auto")
-    return device

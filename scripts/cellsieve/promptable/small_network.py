@@ -7,12 +7,13 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cellsieve.convolutions import Residual, contrast, convolution
+
 STRIDE = 4  # pixels of the picture to a token of the embedding
 WINDOW = 96  # px, of the square in which a prompt is answered: three diameters
 TOKENS = WINDOW // STRIDE
 _WIDTHS = (32, 64, 96, 128)  # channels at stride 2, 4, 8 and 16
 _DIM = 64
-_FAINT = 0.02  # intensity, in typical nuclei, below which contrast no longer counts
 
 
 class SmallSam(nn.Module):
@@ -50,8 +51,7 @@ class SmallSam(nn.Module):
         -------
         Tensor, (B, 64, h / 4, w / 4)
         """
-        contrast = torch.log1p(pictures / _FAINT) / torch.log1p(torch.tensor(1 / _FAINT))
-        return self.encoder(contrast)
+        return self.encoder(contrast(pictures))
 
     def answer(self, windows: Tensor, points: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
         """Answer one prompt in each window.
@@ -121,12 +121,12 @@ class Encoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(_convolution(1, 16), _convolution(16, _WIDTHS[0], 2))
+        self.stem = nn.Sequential(convolution(1, 16), convolution(16, _WIDTHS[0], 2))
         self.down = nn.ModuleList(
-            nn.Sequential(_convolution(a, b, 2), Residual(b), Residual(b))
+            nn.Sequential(convolution(a, b, 2), Residual(b), Residual(b))
             for a, b in pairwise(_WIDTHS)
         )
-        self.fine = _convolution(_WIDTHS[0], _DIM, 2)
+        self.fine = convolution(_WIDTHS[0], _DIM, 2)
         self.lateral = nn.ModuleList(nn.Conv2d(width, _DIM, 1) for width in _WIDTHS[1:])
         self.up = nn.ModuleList(Residual(_DIM) for _ in _WIDTHS[1:])
         self.out = nn.Conv2d(_DIM, _DIM, 1)
@@ -144,24 +144,3 @@ class Encoder(nn.Module):
                 here = here + functional.interpolate(coarse, scale_factor=2.0)
             coarse = up(here)
         return self.out(coarse + self.fine(first))
-
-
-class Residual(nn.Module):
-    """Two convolutions beside a shortcut."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.first = _convolution(width, width)
-        self.second = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a tensor of the same shape."""
-        return functional.relu(x + self.second(self.first(x)))
-
-
-def _convolution(a: int, b: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True)
-    )

@@ -1,13 +1,12 @@
 """Our own small promptable model: it ships with the project and needs no network."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cellsieve.convolutions import fold_batch_norms
 from cellsieve.promptable.interface import Answers, Prompts
 from cellsieve.promptable.small_network import STRIDE, TOKENS, WINDOW, SmallSam, cut_windows
 
@@ -29,8 +28,7 @@ class SmallPromptable:
         network = SmallSam()
         network.load_state_dict(state)
         network.eval()
-        for module in network.modules():
-            _fold_batch_norm(module)
+        fold_batch_norms(network)
         self.network = network.to(device, memory_format=torch.channels_last)
         self.name = name
         self.device = device
@@ -71,15 +69,6 @@ class SmallPromptable:
 def is_small(state: Mapping[str, Tensor]) -> bool:
     """Tell whether these are weights of the small model, by the names of its encoder."""
     return any(name.startswith("encoder.stem.") for name in state)
-
-
-def _fold_batch_norm(module: torch.nn.Module) -> None:
-    """Let a convolution do its batch normalisation too: fewer passes over memory."""
-    if isinstance(module, torch.nn.Sequential):
-        for i, (a, b) in enumerate(pairwise(module)):
-            if isinstance(a, torch.nn.Conv2d) and isinstance(b, torch.nn.BatchNorm2d):
-                module[i] = fuse_conv_bn_eval(a, b)
-                module[i + 1] = torch.nn.Identity()
 
 
 def _as_points(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:

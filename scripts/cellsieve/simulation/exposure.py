@@ -21,7 +21,7 @@ def expose_varied(rng: np.random.Generator, scene: VariedScene) -> np.ndarray:
     """
     light = scene.light
     level = np.exp(rng.uniform(np.log(0.005), np.log(0.8)))  # of the background
-    ground = level * (1 + rng.uniform(0, 0.5) * _slope(rng, light.shape))
+    ground = level * (1 + rng.uniform(0, 0.5) * slope(rng, light.shape))
     photons = np.exp(rng.uniform(np.log(15), np.log(4000)))  # of a typical nucleus
     seen = light + ground.astype(np.float32)
     noise = rng.standard_normal(light.shape, dtype=np.float32)
@@ -43,7 +43,7 @@ def expose_varied(rng: np.random.Generator, scene: VariedScene) -> np.ndarray:
     return (seen / scale).astype(np.float32)
 
 
-def _slope(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Draw a smooth map without any detail of a nucleus' size, about -1 to 1."""
+def slope(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw a smooth map without any detail of a nucleus' size, (h, w), about -1 to 1."""
     grid = rng.uniform(-1, 1, (4, 4))
     return ndimage.zoom(grid, (shape[0] / 4, shape[1] / 4), order=1, grid_mode=True, mode="nearest")

@@ -42,6 +42,8 @@ class Style:
         Of the nuclei's diameter and brightness.
     elongation, irregularity, contrast, coarseness, flatness : float
         As `draw_nucleus` takes them.
+    lobed : float
+        Share of the nuclei whose outline has deep lobes.
     softness : float
         Exponent of the profile: above 1, nuclei fade towards their outline.
     micronuclei : float
@@ -68,6 +70,7 @@ class Style:
     light_spread: float
     elongation: float
     irregularity: float
+    lobed: float
     contrast: float
     coarseness: float
     flatness: float
@@ -89,8 +92,9 @@ def draw_style(rng: np.random.Generator) -> Style:
         coverage=_between(rng, 0.03, 0.75),
         size_spread=rng.uniform(0.05, 0.35),
         light_spread=rng.choice([0.15, 0.35, 0.8], p=[0.4, 0.4, 0.2]),
-        elongation=_between(rng, 1.05, 2.0),
+        elongation=_between(rng, 1.05, rng.choice([2.0, 3.2], p=[0.8, 0.2])),
         irregularity=_between(rng, 0.012, 0.1),
+        lobed=rng.choice([0.0, rng.uniform(0, 0.5)]),
         contrast=_between(rng, 0.03, 0.4),
         coarseness=_between(rng, 0.06, 0.3),
         flatness=_between(rng, 1.8, 9.0),
@@ -98,7 +102,7 @@ def draw_style(rng: np.random.Generator) -> Style:
         micronuclei=rng.choice([0.0, 0.0, 0.0, rng.uniform(0, 0.5)]),
         chromocentres=rng.choice([0, 0, 0, rng.uniform(2, 20)]),
         pressed=rng.choice([0.0, 0.5, 1.0]),
-        seam=rng.choice([0.0, rng.uniform(0, 0.06)]),
+        seam=rng.choice([0.0, rng.uniform(0.01, 0.08)], p=[0.2, 0.8]),
         blur=_between(rng, 0.008, 0.12),
         defocus=rng.choice([0.0, rng.uniform(0, 0.08)]),
         cytoplasm=rng.choice([0.0, 0.0, rng.uniform(0.02, 0.3)]),
@@ -173,11 +177,12 @@ def _add_nucleus(rng, sheet: _Sheet, style: Style, centre, radius, diameter) -> 
     if mitotic:
         radius, elongation = 0.7 * radius, elongation + 1
     half = reach(radius, elongation)
+    irregularity = min(0.15, style.irregularity * np.exp(0.4 * rng.standard_normal()))
     nucleus = draw_nucleus(
         rng,
         radius,
         elongation,
-        min(0.15, style.irregularity * np.exp(0.4 * rng.standard_normal())),
+        rng.uniform(0.15, 0.3) if rng.random() < style.lobed else irregularity,
         min(0.45, style.contrast * np.exp(0.3 * rng.standard_normal())),
         style.coarseness,
         style.flatness,

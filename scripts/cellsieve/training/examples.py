@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from multiprocessing import Pool
-from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -10,26 +9,12 @@ from scipy import ndimage
 from cellsieve.simulation.draws import generator
 from cellsieve.simulation.exposure import expose_varied
 from cellsieve.simulation.varied import VariedScene, draw_scene
+from cellsieve.training.recipe import Example
 
 _DIAMETERS = (7, 38)  # px of a typical nucleus where scenes are drawn: as cameras see it
 _SCENE = 9  # side of a scene in diameters
 _SIZE_ERROR = 0.25  # standard deviation of the logarithm of an estimated diameter
 _ANTIALIAS = 0.4  # pixels of the picture
-
-
-class Example(NamedTuple):
-    """A picture at the model's scale and its truth.
-
-    Attributes
-    ----------
-    picture : ndarray, (s, s), float32
-        A typical nucleus is about 1, background 0.
-    labels : ndarray, (s, s), int32
-        0 = background.
-    """
-
-    picture: np.ndarray
-    labels: np.ndarray
 
 
 def draw_scenes(seed: int, count: int, workers: int) -> list[VariedScene]:
@@ -49,7 +34,11 @@ def _scene(seed: int, index: int) -> VariedScene:
 
 
 def draw_example(
-    rng: np.random.Generator, scenes: Sequence[VariedScene], side: int, diameter: float
+    rng: np.random.Generator,
+    scenes: Sequence[VariedScene],
+    side: int,
+    diameter: float,
+    smallest: float = 0.0,
 ) -> Example:
     """Photograph a random scene anew and cut a picture out of it.
 
@@ -62,6 +51,9 @@ def draw_example(
     diameter : float
         Pixels that a typical nucleus has in the picture, but for an error as
         its estimate has in real fields.
+    smallest : float
+        Share of a typical nucleus' area below which something is background:
+        a micronucleus is no nucleus.
 
     Returns
     -------
@@ -69,19 +61,47 @@ def draw_example(
     """
     scene = scenes[rng.integers(len(scenes))]
     scene = scene._replace(light=scene.light.astype(np.float32))
-    seen, labels = expose_varied(rng, scene), scene.labels.astype(np.int32)
-    quarter, mirrored = rng.integers(4), rng.random() < 0.5
-    seen, labels = (np.rot90(plane, quarter) for plane in (seen, labels))
-    if mirrored:
-        seen, labels = seen[::-1], labels[::-1]
+    ignored = np.zeros(scene.labels.shape, bool)
+    labels = scene.labels.astype(np.int32)
+    large = np.bincount(labels.ravel()) >= smallest * np.pi / 4 * scene.diameter**2
+    shown = Example(expose_varied(rng, scene), labels * large[labels], ignored)
     error = np.clip(np.exp(_SIZE_ERROR * rng.standard_normal()), 0.6, 1.7)
-    zoom = diameter / scene.diameter * error
+    return cut(rng, shown, diameter / scene.diameter * error, side)
+
+
+def cut(rng: np.random.Generator, shown: Example, zoom: float, side: int) -> Example:
+    """Cut a picture out of a larger one, turned, mirrored and at another scale.
+
+    Parameters
+    ----------
+    rng : Generator
+    shown : Example
+        What to cut it from.
+    zoom : float
+        Pixels of the new picture to a pixel of the old one.
+    side : int
+        Of the new picture in pixels; what lies beyond the old one is dark
+        background.
+
+    Returns
+    -------
+    Example
+    """
+    quarter, mirrored = rng.integers(4), rng.random() < 0.5
+    seen, labels, ignored = (np.rot90(plane, quarter) for plane in shown)
+    if mirrored:
+        seen, labels, ignored = seen[::-1], labels[::-1], ignored[::-1]
     if zoom < 1:
         seen = ndimage.gaussian_filter(seen, _ANTIALIAS / zoom)
-    room = max(0.0, len(seen) - side / zoom)
-    y, x = ((np.arange(side) + 0.5) / zoom + rng.uniform(0, room) - 0.5 for _ in range(2))
-    at = np.meshgrid(y, x, indexing="ij")
+    places = [_places(rng, length, side, zoom) for length in seen.shape]
+    at = np.meshgrid(*places, indexing="ij")
     return Example(
         ndimage.map_coordinates(seen, at, order=1, mode="grid-constant").astype(np.float32),
         ndimage.map_coordinates(labels, at, order=0, mode="grid-constant"),
+        ndimage.map_coordinates(ignored, at, order=0, mode="grid-constant"),
     )
+
+
+def _places(rng: np.random.Generator, length: int, side: int, zoom: float) -> np.ndarray:
+    room = max(0.0, length - side / zoom)
+    return (np.arange(side) + 0.5) / zoom + rng.uniform(0, room) - 0.5

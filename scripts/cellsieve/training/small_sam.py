@@ -1,14 +1,12 @@
 """Training of our small promptable model on simulated nuclei."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, IterableDataset
 
 from cellsieve.promptable.small_network import SmallSam, cut_windows
 from cellsieve.promptable.small_sam import DIAMETER
@@ -16,14 +14,12 @@ from cellsieve.simulation.draws import generator
 from cellsieve.simulation.varied import VariedScene
 from cellsieve.training.examples import draw_example
 from cellsieve.training.prompt_sampling import Question, sample_questions
+from cellsieve.training.trainer import Schedule, Trainer
 
 SIDE = 192  # px of a picture
 PICTURES = 8  # a step
 PROMPTS = 10  # a picture, at most
 _RATE = 1.5e-3
-_DECAY = 0.02
-_WARM_UP = 150  # steps
-_AVERAGE = 0.998  # of the weights that are kept, a step
 _OTHER_MASKS = 0.15  # weight of the masks that are not the best
 _PIXELS = 4.0  # weight of the cross-entropy beside the Dice loss
 
@@ -49,18 +45,6 @@ class Batch(NamedTuple):
     nucleus: Tensor
 
 
-class Batches(IterableDataset):
-    """The batches of some steps; each depends on the seed and its step alone."""
-
-    def __init__(self, scenes: Sequence[VariedScene], seed: int, steps: range):
-        self.scenes, self.seed, self.steps = scenes, seed, steps
-
-    def __iter__(self) -> Iterator[Batch]:
-        torch.set_num_threads(1)
-        for step in self.steps:
-            yield draw_batch(self.scenes, self.seed, step)
-
-
 def draw_batch(scenes: Sequence[VariedScene], seed: int, step: int) -> Batch:
     """Draw pictures and always the same number of prompts.
 
@@ -70,7 +54,7 @@ def draw_batch(scenes: Sequence[VariedScene], seed: int, step: int) -> Batch:
     rng = generator("training step", seed, step)
     pictures, asked = [], []
     while len(pictures) < PICTURES:
-        picture, labels = draw_example(rng, scenes, SIDE, DIAMETER)
+        picture, labels, _ = draw_example(rng, scenes, SIDE, DIAMETER)
         questions = sample_questions(rng, labels, PROMPTS)
         if questions:
             asked += [(len(pictures), question) for question in questions]
@@ -140,8 +124,8 @@ def _real_iou(masks: Tensor, batch: Batch) -> Tensor:
     return real
 
 
-class Trainer:
-    """Weights, their running average, optimiser and the step that was reached.
+def make_trainer(scenes: Sequence[VariedScene], seed: int, steps: int) -> Trainer:
+    """Return the trainer of a new network.
 
     Parameters
     ----------
@@ -149,73 +133,14 @@ class Trainer:
     seed : int
         Of the first weights and of all that is drawn.
     steps : int
-        In all; the learning rate falls to nearly 0 over them.
+        In all.
     """
+    torch.manual_seed(seed)
 
-    def __init__(self, scenes: Sequence[VariedScene], seed: int, steps: int):
-        torch.manual_seed(seed)
-        self.scenes, self.seed, self.steps, self.step = scenes, seed, steps, 0
-        self.network = SmallSam().to(memory_format=torch.channels_last)
-        self.average = {name: v.clone() for name, v in self.network.state_dict().items()}
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}]
-        )
+    def draw(step: int) -> Batch:
+        return draw_batch(scenes, seed, step)
 
-    def run(self, until: int) -> Iterator[tuple[int, float, float]]:
-        """Train to a step; yield each step with its loss and IoU."""
-        batches = Batches(self.scenes, self.seed, range(self.step, until))
-        self.network.train()
-        # the forked process shares the scenes' memory
-        for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=8):
-            value, iou = self._advance(batch)
-            yield self.step, value, iou
-
-    def _advance(self, batch: Batch) -> tuple[float, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            value, iou = loss(self.network, batch)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is not finite at step {self.step}")
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.step += 1
-        self._remember()
-        return value.item(), iou
-
-    def _rate(self) -> float:
-        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) + 0.01
-        return _RATE * min(1.0, (self.step + 1) / _WARM_UP) * cosine
-
-    @torch.no_grad()
-    def _remember(self) -> None:
-        """Let the average follow the weights, quickly at first."""
-        kept = min(_AVERAGE, self.step / (self.step + 20))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - kept)
-            else:
-                self.average[name].copy_(value)
-
-    def state(self) -> dict:
-        """Return what `resume` needs, all of it tensors and numbers."""
-        return {
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def resume(self, state: dict) -> None:
-        """Go on from what `state` returned."""
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average = state["average"]
+    return Trainer(SmallSam(), draw, loss, Schedule(steps, _RATE))
 
 
 @torch.inference_mode()

@@ -1,0 +1,153 @@
+"""Networks that outline every nucleus of a field, by name of engine."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cellsieve.errors import UserError
+from cellsieve.segmenters.interface import Segmenter
+
+VERSION = "1"  # of what the weights of an engine mean
+_NOTES = "cellsieve"
+
+
+def _votes(*args: Any) -> Segmenter:
+    from cellsieve.segmenters.votes import VoteSegmenter
+
+    return VoteSegmenter(*args)
+
+
+def _maskrcnn(*args: Any) -> Segmenter:
+    from cellsieve.segmenters.maskrcnn import MaskRcnnSegmenter
+
+    return MaskRcnnSegmenter(*args)
+
+
+def _cellpose(*args: Any) -> Segmenter:
+    from cellsieve.segmenters.cellpose import CellposeSegmenter
+
+    return CellposeSegmenter(*args)
+
+
+# each takes the weights, what their file says, the name for records and the device
+ENGINES: dict[str, Callable[..., Segmenter]] = {
+    "votes": _votes,
+    "maskrcnn": _maskrcnn,
+    "cellpose": _cellpose,
+}
+
+
+def build_segmenter(
+    engine: str, state: Mapping[str, Any], notes: Mapping[str, str], device: str
+) -> Segmenter:
+    """Make a segmenter from weights in training, which stay as they are."""
+    copies = {name: v.clone() for name, v in state.items()}
+    return ENGINES[engine](copies, notes, "in training", device)
+
+
+def save_segmenter(
+    path: Path | str, state: Mapping[str, Any], engine: str, notes: Mapping[str, str]
+) -> None:
+    """Write the weights of a segmenter with what is needed to use them.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.safetensors``, written atomically.
+    state : mapping of str to Tensor
+    engine : str
+        A name in `ENGINES`.
+    notes : mapping of str to str
+        What the engine needs beside the weights.
+    """
+    from safetensors.torch import save_file
+
+    from cellsieve.files import atomic
+
+    tensors = {name: v.detach().cpu().contiguous() for name, v in state.items()}
+    with atomic(path) as part:
+        # one entry: the order of several would differ from file to file
+        about = json.dumps({**notes, "engine": engine, "version": VERSION}, sort_keys=True)
+        save_file(tensors, part, {_NOTES: about})
+
+
+class Weights(NamedTuple):
+    """What a file of weights holds.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+    notes : dict of str to str
+        Engine, version and what the engine needs beside the weights.
+    """
+
+    state: dict[str, Any]
+    notes: dict[str, str]
+
+
+def read_weights(path: Path | str, engine: str | None = None) -> Weights:
+    """Read what `save_segmenter` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    engine : str, optional
+        The engine that is wanted; by default that of the file.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or it holds other weights.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; weights of a segmenter were expected here")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = json.loads((file.metadata() or {}).get(_NOTES, "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+    found = notes.get("engine")
+    if found not in ENGINES:
+        raise UserError(f"{path}: not weights of a segmenter of cellsieve ({', '.join(ENGINES)})")
+    if engine is not None and found != engine:
+        raise UserError(f"{path}: weights of the engine {found}, but {engine} is asked for")
+    if notes.get("version") != VERSION:
+        raise UserError(
+            f"{path}: weights of version {notes.get('version')}, but this cellsieve reads {VERSION}"
+        )
+    return Weights(state, notes)
+
+
+def load_segmenter(path: Path | str, device: str, engine: str | None = None) -> Segmenter:
+    """Load a segmenter from its weights.
+
+    Parameters
+    ----------
+    path : path-like
+        What `save_segmenter` wrote.
+    device : str
+        ``cpu``, ``cuda``, or ``auto``: cuda where there is one.
+    engine : str, optional
+        The engine that is wanted; by default that of the file.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or device, or the file holds other weights.
+    """
+    from cellsieve.devices import choose_device
+    from cellsieve.provenance import file_sha256
+
+    device = choose_device(device)
+    state, notes = read_weights(path, engine)
+    name = f"{Path(path).name}@{file_sha256(path)}"
+    try:
+        return ENGINES[notes["engine"]](state, notes, name, device)
+    except (KeyError, ValueError, RuntimeError) as error:
+        fault = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not the weights that {notes['engine']} needs: {fault}") from error

@@ -1,0 +1,241 @@
+"""Learning from pseudo-labels: what is learned from, what is kept, and what goes wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from synthetic import draw_field, write_stage
+
+from cellsieve.plan import SHIPPED, write_manifest
+from cellsieve.segmenters import load_segmenter, read_weights, save_segmenter
+from cellsieve.segmenters.interface import Outlined
+from cellsieve.segmenters.vote_network import VoteNetwork
+from cellsieve.stores import add_plane, create_zip
+from cellsieve.training.pseudo_agreement import agreement
+from cellsieve.training.recipe import Example
+from cellsieve.training.second_round import add_confident
+from cellsieve.training.windows import LabelledField, Window, cut_windows, draw_window
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+DIAMETER = 24
+OUTPUTS = {
+    "checkpoint": "checkpoint",
+    "weights": "weights.safetensors",
+    "curve": "curve.csv",
+    "picture": "curve.png",
+    "record": "record.json",
+}
+
+
+def draw(seed, nuclei=40):
+    drawn = draw_field((260, 240), DIAMETER, nuclei, seed=seed, background=0)
+    return drawn._replace(image=np.maximum(drawn.image, 0))
+
+
+def write_training_field(folder, field, labels):
+    """What preprocessing and pseudo_labels.py would have written."""
+    folder.mkdir(parents=True)
+    write_stage(folder, field.image, field.labels)
+    with create_zip(folder / "pseudo_labels.zarr.zip") as store:
+        add_plane(store, "labels", labels.shape, np.uint32)[:] = labels
+        hidden = (field.labels > 0) & (labels == 0)
+        add_plane(store, "ignore", labels.shape, np.uint8)[:] = hidden
+    names = {"dapi": "dapi.zarr.zip", "qc": "qc.json", "pseudo_labels": "pseudo_labels.zarr.zip"}
+    return {"field": folder.name, **{key: folder / name for key, name in names.items()}}
+
+
+@pytest.fixture(scope="module")
+def laboratory(tmp_path_factory):
+    """Six fields; of every nucleus in three nothing is known."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    rows = []
+    for seed in range(6):
+        field = draw(seed)
+        labels = np.where(field.labels % 3 > 0, field.labels, 0)
+        rows.append(write_training_field(folder / f"field{seed}", field, labels))
+    write_manifest(folder / "fields.tsv", rows)
+    return folder
+
+
+def finetune(manifest, folder, *more):
+    command = [sys.executable, SCRIPTS / "finetune_votes.py", "--fields", manifest]
+    command += ["--threads", 1, "--device", "cpu", *more]
+    for option, name in OUTPUTS.items():
+        command += [f"--{option}", folder / name]
+    return subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, text=True, cwd=folder
+    )
+
+
+def as_field(seed=0, labels=None):
+    drawn = draw(seed)
+    labels = drawn.labels if labels is None else labels
+    nothing = np.zeros(labels.shape, bool)
+    return LabelledField("f", drawn.image, labels, nothing, DIAMETER, np.median(drawn.image))
+
+
+def test_windows_show_the_field_and_its_labels():
+    field = as_field()
+    windows = cut_windows([field], 100, np.random.default_rng(0))
+    assert sum(w.nuclei for w in windows) >= len(np.unique(field.labels)) - 1
+    for window in windows:
+        numbers = np.unique(window.shown.labels)
+        assert window.nuclei == len(numbers[numbers > 0]) > 0
+    light = sum(float(w.shown.picture.astype(float).sum()) for w in windows)
+    assert light == pytest.approx(field.dapi.sum() / field.intensity, rel=1e-3)
+
+
+def test_fields_give_windows_alike_and_empty_ones_none():
+    large, empty = as_field(), as_field(1, np.zeros((260, 240), int))
+    windows = cut_windows([large, empty, as_field(2)], 6, np.random.default_rng(0))
+    assert len(windows) <= 4
+    assert cut_windows([empty], 10, np.random.default_rng(0)) == []
+
+
+def test_pictures_of_a_window_have_the_networks_scale():
+    windows = cut_windows([as_field()], 100, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    areas = []
+    for _ in range(30):
+        example = draw_window(rng, windows, 192, 32.0)
+        assert example.picture.shape == example.labels.shape == example.ignored.shape == (192, 192)
+        assert example.picture.dtype == np.float32
+        assert example.picture.min() >= 0
+        inside = np.unique(example.labels[60:130, 60:130])
+        counts = np.bincount(example.labels.ravel())
+        areas += [counts[label] for label in inside[inside > 0]]
+    assert np.sqrt(np.median(areas) * 4 / np.pi) == pytest.approx(32, rel=0.25)
+
+
+class Knows:
+    """A segmenter that shows given labels."""
+
+    diameter, step = float(DIAMETER), 1
+
+    def __init__(self, labels, confidence=0.99):
+        self.labels, self.confidence = labels, confidence
+
+    def segment(self, picture, rows, cols):
+        confidence = np.full(self.labels.max() + 1, self.confidence, np.float32)
+        confidence[0] = 0
+        return Outlined(self.labels.astype(np.int32), confidence)
+
+
+def boxes(*corners, side=20, shape=(120, 120)):
+    labels = np.zeros(shape, np.int32)
+    for number, (y, x) in enumerate(corners, 1):
+        labels[y : y + side, x : x + side] = number
+    return labels
+
+
+def window_of(labels, ignored=None):
+    ignored = np.zeros(labels.shape, bool) if ignored is None else ignored
+    picture = (labels > 0).astype(np.float16)
+    return Window(Example(picture, labels, ignored), DIAMETER, len(np.unique(labels)) - 1)
+
+
+def test_agreement_is_that_of_the_labels_known():
+    """Two labels; one found exactly, one missed, one box of nothing found: 2·1 / (2 + 2)."""
+    window = window_of(boxes((10, 10), (60, 60)))
+    assert agreement(Knows(boxes((10, 10), (60, 60))), [window]) == 1
+    assert agreement(Knows(boxes((10, 10), (60, 10))), [window]) == pytest.approx(2 / 4)
+
+
+def test_what_is_found_where_nothing_is_known_counts_neither_way():
+    ignored = boxes((60, 10)) > 0
+    window = window_of(boxes((10, 10)), ignored)
+    assert agreement(Knows(boxes((10, 10), (60, 10))), [window]) == 1
+
+
+def test_confident_nuclei_join_where_nothing_is_known():
+    ignored = (boxes((60, 10), (60, 60), (0, 60)) > 0) & (np.arange(120)[:, None] >= 0)
+    window = window_of(boxes((10, 10)), ignored)
+    found = boxes((10, 10), (60, 10), (90, 90), (0, 60))  # known, new, background, cut by the edge
+    (grown,), added = add_confident(Knows(found), [window])
+    assert added == 1
+    assert np.array_equal(grown.shown.labels > 0, boxes((10, 10), (60, 10)) > 0)
+    assert np.array_equal(grown.shown.ignored, boxes((60, 60), (0, 60)) > 0)
+    assert add_confident(Knows(found, 0.5), [window])[1] == 0
+
+
+def test_a_network_learns_from_pseudo_labels_and_the_same_again(laboratory, tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        start = SHIPPED / "votes.safetensors"
+        done = finetune(laboratory / "fields.tsv", folder, "--steps", 3, "--start", start)
+        assert done.returncode == 0, done.stderr
+    for name in ("weights.safetensors", "curve.csv", "record.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    assert not list(first.glob("checkpoint*"))
+    assert pd.read_csv(first / "curve.csv")["step"].tolist() == [0, 3]
+    record = json.loads((first / "record.json").read_text())
+    assert record["split"] == "by field"
+    assert record["fields"] == 6
+    assert load_segmenter(first / "weights.safetensors", "cpu").engine == "votes"
+
+
+def test_good_weights_are_not_made_worse(laboratory, tmp_path):
+    """Two steps at full speed are no improvement: the weights that it began with stay."""
+    start = SHIPPED / "votes.safetensors"
+    done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 2, "--start", start)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())["round_1"]
+    assert record["agreement"] >= record["agreement_at_start"] > 0.7
+
+
+def manifest_of(folder, labels):
+    field = draw(0)
+    rows = [write_training_field(folder / "one", field, labels(field.labels))]
+    write_manifest(folder / "fields.tsv", rows)
+    return folder / "fields.tsv"
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_too_few_labels_leave_the_starting_weights(tmp_path, most):
+    manifest = manifest_of(tmp_path / "in", lambda labels: np.where(labels <= most, labels, 0))
+    start = SHIPPED / "votes.safetensors"
+    done = finetune(manifest, tmp_path, "--steps", 2, "--start", start)
+    assert done.returncode == 0, done.stderr
+    assert "too few to learn from" in done.stderr
+    kept, given = (read_weights(p).state for p in (tmp_path / "weights.safetensors", start))
+    assert all(torch.equal(kept[name], given[name]) for name in given)
+    assert json.loads((tmp_path / "record.json").read_text())["kept"] == "start"
+
+
+def test_too_few_labels_and_nothing_to_fall_back_to(tmp_path):
+    manifest = manifest_of(tmp_path / "in", np.zeros_like)
+    done = finetune(manifest, tmp_path, "--steps", 2)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "error: 0 pseudo-labels in 1 fields are too few to learn from (at least 30);"
+        " mark more fields with train: yes"
+    )
+
+
+def test_a_training_that_diverges_is_refused_or_keeps_the_weights_before(laboratory, tmp_path):
+    broken = {name: v * float("nan") for name, v in VoteNetwork().state_dict().items()}
+    save_segmenter(tmp_path / "broken.safetensors", broken, "votes", {})
+    start = ("--start", tmp_path / "broken.safetensors")
+    done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 2, *start)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the training diverged")
+
+
+def test_a_training_that_teaches_nothing_is_no_model(laboratory, tmp_path):
+    done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 1)
+    assert done.returncode == 2
+    assert "1 steps taught nothing" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_weights_of_another_engine_are_no_start(laboratory, tmp_path):
+    save_segmenter(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, "maskrcnn", {})
+    done = finetune(laboratory / "fields.tsv", tmp_path, "--start", tmp_path / "other.safetensors")
+    assert done.returncode == 2
+    assert "weights of the engine maskrcnn, but votes is asked for" in done.stderr

@@ -1,0 +1,162 @@
+# IN   fields with a truth: their DAPI stores, pseudo-labels, truth
+# OUT  benchmark/  segmentation.csv, segmentation_fields.csv, segmentation.png, index.html,
+#      models/{model}/ of each trained network, labels/ and times/ of each method
+
+
+wildcard_constraints:
+    engine="votes|cellpose|maskrcnn",
+    fold="[0-9]+",
+    method="|".join(benchmark_choices.METHODS),
+
+
+rule benchmark_finetune:
+    """Train a segmenter on the pseudo-labels of the fields that have a truth, not on the truth."""
+    input:
+        manifest=out("manifests/benchmark.tsv"),
+        dapi=each("dapi", RUN.truth_fields),
+        qc=each("qc", RUN.truth_fields),
+        labels=each("pseudo_labels", RUN.truth_fields),
+        start=lambda wildcards: shipped(wildcards.engine),
+    output:
+        weights=out("benchmark/models/{engine}/weights.safetensors"),
+        curve=out("benchmark/models/{engine}/curve.csv"),
+        picture=out("benchmark/models/{engine}/curve.png"),
+        record=out("benchmark/models/{engine}/record.json"),
+    log:
+        out("logs/benchmark_finetune/{engine}.log"),
+    benchmark:
+        out("benchmarks/benchmark_finetune/{engine}.tsv")
+    conda:
+        "../../envs/finetune_{engine}.yaml"
+    threads: config["threads"]
+    resources:
+        **gpu_tag(),
+        mem_mb=mem_mb,
+        runtime=1440,
+    params:
+        code=lambda wildcards: code(f"finetune_{wildcards.engine}"),
+        script=lambda wildcards: script(f"finetune_{wildcards.engine}"),
+        start=lambda wildcards, input: ["--start", input.start] if input.start else [],
+        network=lambda wildcards: network_options(wildcards.engine),
+        steps=options("segmenter", "steps", "rounds"),
+        seed=config["seed"],
+        device=config["device"],
+        # not {threads}, which --cores may lower: the result's last digits depend on it
+        threads=config["threads"],
+        checkpoint=lambda wildcards: out(
+            f"benchmark/models/{wildcards.engine}/checkpoint"
+        ),
+    shell:
+        "python {params.script} --fields {input.manifest:q} --labels pseudo {params.start:q}"
+        " {params.network} {params.steps} --seed {params.seed} --device {params.device}"
+        " --threads {params.threads} --checkpoint {params.checkpoint:q}"
+        " --weights {output.weights:q} --curve {output.curve:q} --picture {output.picture:q}"
+        " --record {output.record:q} > {log:q} 2>&1"
+
+
+rule benchmark_finetune_human:
+    """Train Mask R-CNN on the truth of all fields but those of one fold."""
+    input:
+        manifest=out("manifests/benchmark.tsv"),
+        dapi=each("dapi", RUN.truth_fields),
+        qc=each("qc", RUN.truth_fields),
+        truth=lambda wildcards: truth_files(),
+    output:
+        weights=out("benchmark/models/maskrcnn_human/{fold}/weights.safetensors"),
+        curve=out("benchmark/models/maskrcnn_human/{fold}/curve.csv"),
+        picture=out("benchmark/models/maskrcnn_human/{fold}/curve.png"),
+        record=out("benchmark/models/maskrcnn_human/{fold}/record.json"),
+    log:
+        out("logs/benchmark_finetune_human/{fold}.log"),
+    benchmark:
+        out("benchmarks/benchmark_finetune_human/{fold}.tsv")
+    conda:
+        "../../envs/finetune_maskrcnn.yaml"
+    threads: config["threads"]
+    resources:
+        **gpu_tag(),
+        mem_mb=mem_mb,
+        runtime=1440,
+    params:
+        code=code("finetune_maskrcnn"),
+        script=script("finetune_maskrcnn"),
+        folds=folds(),
+        network=network_options("maskrcnn"),
+        steps=options("segmenter", "steps", "rounds"),
+        seed=config["seed"],
+        device=config["device"],
+        threads=config["threads"],
+        checkpoint=lambda wildcards: out(
+            f"benchmark/models/maskrcnn_human/{wildcards.fold}/checkpoint"
+        ),
+    shell:
+        "python {params.script} --fields {input.manifest:q} --labels truth"
+        " --fold {wildcards.fold}/{params.folds} {params.network} {params.steps}"
+        " --seed {params.seed} --device {params.device} --threads {params.threads}"
+        " --checkpoint {params.checkpoint:q} --weights {output.weights:q}"
+        " --curve {output.curve:q} --picture {output.picture:q} --record {output.record:q}"
+        " > {log:q} 2>&1"
+
+
+rule benchmark_method:
+    """Segment all fields that have a truth with one method, and time each."""
+    input:
+        manifest=out("manifests/benchmark.tsv"),
+        dapi=each("dapi", RUN.truth_fields),
+        qc=each("qc", RUN.truth_fields),
+        weights=lambda wildcards: method_weights(wildcards.method),
+    output:
+        labels=out("benchmark/labels/{method}.zarr.zip"),
+        times=out("benchmark/times/{method}.csv"),
+    log:
+        out("logs/benchmark_method/{method}.log"),
+    benchmark:
+        out("benchmarks/benchmark_method/{method}.tsv")
+    conda:
+        "../../envs/benchmark_method.yaml"
+    threads: timed_threads()
+    resources:
+        **gpu_tag(),
+        mem_mb=mem_mb,
+        runtime=1440,
+    params:
+        code=code("benchmark_method"),
+        script=script("benchmark_method"),
+        weights=lambda wildcards, input: (
+            ["--weights", *input.weights] if input.weights else []
+        ),
+        device=config["device"],
+        threads=config["threads"],
+    shell:
+        "python {params.script} --fields {input.manifest:q} --method {wildcards.method}"
+        " {params.weights:q} --device {params.device} --threads {params.threads}"
+        " --labels {output.labels:q} --times {output.times:q} > {log:q} 2>&1"
+
+
+rule benchmark:
+    """Compare all methods of segmentation with the truth."""
+    input:
+        manifest=out("manifests/benchmark.tsv"),
+        dapi=each("dapi", RUN.truth_fields),
+        truth=lambda wildcards: truth_files(),
+        labels=expand(out("benchmark/labels/{method}.zarr.zip"), method=benchmarked()),
+        times=expand(out("benchmark/times/{method}.csv"), method=benchmarked()),
+    output:
+        table=out("benchmark/segmentation.csv"),
+        fields=out("benchmark/segmentation_fields.csv"),
+        picture=out("benchmark/segmentation.png"),
+        page=out("benchmark/index.html"),
+    log:
+        out("logs/benchmark_segmentation.log"),
+    conda:
+        "../../envs/benchmark_segmentation.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=120,
+    params:
+        code=code("benchmark_segmentation"),
+        script=script("benchmark_segmentation"),
+    shell:
+        "python {params.script} --fields {input.manifest:q} --labels {input.labels:q}"
+        " --times {input.times:q} --table {output.table:q} --fields-table {output.fields:q}"
+        " --picture {output.picture:q} --page {output.page:q} > {log:q} 2>&1"
