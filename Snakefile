@@ -15,6 +15,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/anomaly.smk"
 include: "workflow/rules/calls.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 rule all:
@@ -22,7 +23,6 @@ rule all:
     input:
         out("report/index.html"),
         exports(),
-        labelled("pseudo_labels"),
 
 
 onsuccess:

@@ -43,7 +43,9 @@ class Checkout:
 
     def configure(self, **more):
         """Write the user's own configuration; ``channels`` are as `draw` draws them."""
-        values = {"fields": SHEET, "channels": "{dapi: DAPI, aqua: Aqua, gold: Gold}"} | more
+        values = {"fields": SHEET, "channels": "{dapi: DAPI, aqua: Aqua, gold: Gold}"}
+        # most tests are not about networks, which take seconds to be imported
+        values = values | {"segmenter": "{method: coarse}"} | more
         text = "".join(f"{key}: {value}\n" for key, value in values.items())
         (self.folder / "mine.yaml").write_text(text, encoding="utf-8")
 

@@ -312,3 +312,42 @@ def test_weights_are_needed_and_those_of_another_engine_refused(fields):
         benchmark_method.main(segment(fields, "votes"))
     with pytest.raises(UserError, match="weights of the engine votes, but cellpose is asked for"):
         benchmark_method.main(segment(fields, "cellpose", fields / "random.safetensors"))
+
+
+def plan_of(checkout, truths):
+    """Jobs of the benchmark on three fields, of which the first ones have a truth."""
+    rows = [{"field": f"f{n}", "image": f"f{n}.tif"} for n in range(3)]
+    for n, row in enumerate(rows):
+        if n < truths:
+            row["truth"] = f"f{n}.truth.tif"
+            (checkout.folder / "in" / row["truth"]).touch()
+        (checkout.folder / "in" / row["image"]).touch()
+    checkout.write_sheet(*rows)
+    return checkout.plan("benchmark")
+
+
+def test_benchmark_plans_what_it_needs_of_the_fields_with_a_truth(checkout):
+    plan = plan_of(checkout, truths=2)
+    assert [name for name in plan if name.startswith("pre")] == ["preprocess f0", "preprocess f1"]
+    assert {f"benchmark_method {name}" for name in METHODS} < set(plan)
+    trained = [name.split()[1] for name in plan if name.startswith("benchmark_finetune ")]
+    assert trained == ["cellpose", "maskrcnn", "votes"]
+    # of two fields no more than two folds
+    human = [name.split()[1] for name in plan if name.startswith("benchmark_finetune_human")]
+    assert human == ["0", "1"]
+    assert {"manifest benchmark", "benchmark"} < set(plan)
+    assert not [name for name in plan if name.startswith(("segment ", "report"))]
+
+
+def test_one_field_cannot_be_left_out(checkout):
+    assert not [name for name in plan_of(checkout, truths=1) if "human" in name]
+
+
+def test_without_a_truth_the_plan_stops_with_one_line(checkout):
+    plan_of(checkout, truths=1)
+    checkout.write_sheet({"field": "f0", "image": "f0.tif"})
+    done = checkout.run("--dry-run", "benchmark", check=False)
+    assert done.returncode != 0
+    assert done.stdout.strip().splitlines()[-1].startswith("error: in/fields.tsv: no field has a")
+    assert "Traceback" not in done.stdout
+    assert checkout.run("--dry-run").returncode == 0

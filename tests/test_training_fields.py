@@ -1,5 +1,6 @@
-"""Training fields in the workflow: prompts, masks and pseudo-labels, of them alone."""
+"""Training fields in the workflow: labels of them alone, and a segmenter that learns from them."""
 
+import json
 import shutil
 
 import numpy as np
@@ -9,7 +10,8 @@ from checkout import NORMAL, PATIENT, Checkout, draw, make_checkout, write_field
 from cellsieve.stores import open_zip
 from cellsieve.tables import read_notes, read_table
 
-STAGES = ("prompts", "segment_sam", "pseudo_labels")
+STAGES = ("prompts", "segment_sam", "segment_cellpose", "pseudo_labels", "finetune")
+LABELLING = {f"{stage} normal" for stage in ("prompts", "segment_sam", "pseudo_labels")}
 LABELS = "results/fields/normal/pseudo_labels.zarr.zip"
 
 
@@ -20,6 +22,7 @@ def laboratory(tmp_path_factory):
     for seed, row in enumerate((NORMAL, PATIENT)):
         write_field(made.folder / "in" / row["image"], draw(seed))
     made.write_sheet({**NORMAL, "train": "yes"}, PATIENT)
+    made.configure(segmenter="{method: votes, steps: 2}")
     return made
 
 
@@ -28,12 +31,62 @@ def planned(made, *args):
 
 
 def test_only_training_fields_are_labelled(laboratory):
-    assert planned(laboratory) == {f"{stage} normal" for stage in STAGES}
+    assert planned(laboratory) == {*LABELLING, "finetune"}
+
+
+@pytest.mark.parametrize(
+    "segmenter",
+    ["{method: coarse}", "{weights: resources/segmenters/votes.safetensors}"],
+)
+def test_a_segmenter_that_learns_nothing_needs_no_labels(laboratory, segmenter):
+    assert planned(laboratory, "--config", f"segmenter={segmenter}") == set()
+
+
+def test_a_field_with_given_nuclei_is_not_labelled(laboratory):
+    shutil.copy(laboratory.folder / "in" / NORMAL["image"], laboratory.folder / "in/given.tif")
+    laboratory.write_sheet({**NORMAL, "train": "yes", "nuclei": "given.tif"}, PATIENT)
+    try:
+        assert planned(laboratory) == set()
+    finally:
+        laboratory.write_sheet({**NORMAL, "train": "yes"}, PATIENT)
 
 
 def test_without_a_promptable_model(laboratory):
     plan = planned(laboratory, "--config", "pseudo_labels={from: coarse}")
-    assert plan == {"prompts normal", "pseudo_labels normal"}
+    assert plan == {"prompts normal", "pseudo_labels normal", "finetune"}
+
+
+def test_from_cellpose(laboratory):
+    pseudo_labels = "pseudo_labels={from: cellpose}"
+    done = laboratory.run("--dry-run", "--config", pseudo_labels, check=False)
+    assert "there is no file resources/weights/nucleitorch_0" in done.stdout
+    model = laboratory.folder / "resources/weights/nucleitorch_0"
+    model.parent.mkdir()
+    model.write_bytes(b"a model")
+    plan = planned(laboratory, "--config", pseudo_labels)
+    shutil.rmtree(model.parent)
+    assert plan == {*LABELLING - {"segment_sam normal"}, "segment_cellpose normal", "finetune"}
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "message"),
+    [
+        ("{weights: nothing.safetensors}", "segmenter.weights is 'nothing.safetensors', which is"),
+        ("{method: maskrcnn, network: narrow}", "segmenter.network is 'narrow', but segmenter"),
+        ("{method: stardist}", "segmenter.method is 'stardist'; allowed: votes, maskrcnn"),
+    ],
+)
+def test_impossible_segmenters_stop_before_any_job(laboratory, segmenter, message):
+    done = laboratory.run("--cores", 1, "--config", f"segmenter={segmenter}", check=False)
+    assert done.returncode
+    assert message in done.stdout
+
+
+def test_an_engine_without_weights_needs_something_to_learn_from(laboratory):
+    laboratory.write_sheet(NORMAL, PATIENT)
+    done = laboratory.run("--dry-run", "--config", "segmenter={method: cellpose}", check=False)
+    laboratory.write_sheet({**NORMAL, "train": "yes"}, PATIENT)
+    assert "segmenter.method is 'cellpose', which ships without weights" in done.stdout
 
 
 def test_weights_that_are_not_there_are_fetched_first(laboratory):
@@ -73,6 +126,8 @@ def test_a_field_is_labelled_by_the_model_that_ships(laboratory):
 
 def test_the_report_shows_the_labels_of_training_fields_alone(laboratory):
     laboratory.run("--cores", 2)
+    record = json.loads((laboratory.results / "models/segmenter/record.json").read_text())
+    assert record["fields"] == 1
     page = (laboratory.results / "report/index.html").read_text(encoding="utf-8")
     assert page.count('alt="Training labels of field') == 1
     assert 'alt="Training labels of field normal"' in page
@@ -89,4 +144,18 @@ def test_other_threads_run_the_model_again(laboratory):
     assert planned(laboratory, "--config", "threads=3", "--", LABELS) == {
         "segment_sam normal",
         "pseudo_labels normal",
+    }
+
+
+def test_another_training_field_trains_again_and_another_field_does_not(laboratory):
+    plan = planned(laboratory)
+    assert plan == set()
+    laboratory.write_sheet({**NORMAL, "train": "yes"}, PATIENT, {**PATIENT, "field": "third"})
+    assert planned(laboratory) == set()
+    laboratory.write_sheet({**NORMAL, "train": "yes"}, {**PATIENT, "train": "yes"})
+    plan = planned(laboratory)
+    laboratory.write_sheet({**NORMAL, "train": "yes"}, PATIENT)
+    assert plan == {f"{stage} patient" for stage in STAGES[:2]} | {
+        "pseudo_labels patient",
+        "finetune",
     }

@@ -13,5 +13,3 @@ METHODS = {
     "maskrcnn_human": "Mask R-CNN on human labels",
 }
 NO_WEIGHTS = "weights not available"
-# published weights of Cellpose, as they are called where they are downloaded; the first is taken
-CELLPOSE_FILES = ("nucleitorch_0", "cyto3")

@@ -98,39 +98,58 @@ class Plan:
             return []
         return [n for n, row in self.fields.items() if row["train"] and not row["nuclei"]]
 
+    @property
+    def truth_fields(self) -> list[str]:
+        """Fields whose nuclei are known, for benchmarks."""
+        return [name for name, row in self.fields.items() if row["truth"]]
+
     def first_weights(self) -> tuple[list[Path], str]:
         """Return the weights that a segmenter begins with, if any, and its network.
 
-        Weights that ship segment also without any training. Of Cellpose, a
-        downloaded model is taken where there is one.
+        Weights that ship segment also without any training.
 
         Raises
         ------
         UserError
             If there is neither something to segment with nor to learn from.
         """
-        segmenter, folder = self.config["segmenter"], Path(self.config["weights"]).expanduser()
-        method, large = segmenter["method"], bool(self.config["gpus"])
-        small_network, large_network = NETWORKS.get(method, ("", ""))
-        network = segmenter["network"] or (large_network if large else small_network)
+        segmenter = self.config["segmenter"]
+        method, network = segmenter["method"], segmenter["network"]
         if network and network not in NETWORKS.get(method, ()):
             raise UserError(
                 f"configuration: segmenter.network is {network!r}, but segmenter.method {method!r};"
                 f" allowed: {' or '.join(NETWORKS.get(method, ())) or 'null'}"
             )
-        if method == "cellpose" and not segmenter["network"]:
-            for name, variant in CELLPOSE_MODELS.items():
-                if (folder / name).is_file():
-                    return [folder / name], variant
-        shipped = SHIPPED / f"{method}.safetensors"
-        if shipped.is_file():
-            return [shipped], network
-        if method != "coarse" and not segmenter["weights"] and not self.training_fields:
+        weights, network = self.starting_point(method, network)
+        learns = segmenter["weights"] or self.training_fields
+        if method != "coarse" and not weights and not learns:
             raise UserError(
                 f"configuration: segmenter.method is {method!r}, which ships without weights;"
                 " allowed: segmenter.weights, rows with train: yes in the sheet, or votes"
             )
-        return [], network
+        return weights, network
+
+    def starting_point(self, engine: str, network: str | None = None) -> tuple[list[Path], str]:
+        """Return the weights that a training of an engine begins with, if any, and its network.
+
+        Parameters
+        ----------
+        engine : str
+        network : str, optional
+            One of `NETWORKS`; by default as fits the GPU, and of Cellpose a
+            downloaded model where there is one.
+        """
+        if engine == "cellpose" and not network and (downloaded := self.downloaded_cellpose()):
+            return downloaded, CELLPOSE_MODELS[downloaded[0].name]
+        shipped = SHIPPED / f"{engine}.safetensors"
+        sizes = NETWORKS.get(engine, ("", ""))
+        chosen = network or sizes[bool(self.config["gpus"])]
+        return [shipped] if shipped.is_file() else [], chosen
+
+    def downloaded_cellpose(self) -> list[Path]:
+        """Return the Cellpose model in the folder of downloaded weights, if there is one."""
+        folder = Path(self.config["weights"]).expanduser()
+        return [folder / name for name in CELLPOSE_MODELS if (folder / name).is_file()][:1]
 
     def cellpose_model(self) -> list[str]:
         """Return the Cellpose model whose outlines become pseudo-labels, if one does.
@@ -146,9 +165,8 @@ class Plan:
         if given and Path(given).expanduser().is_file():
             return [os.path.normpath(Path(given).expanduser())]
         folder = Path(self.config["weights"]).expanduser()
-        for name in CELLPOSE_MODELS:
-            if not given and (folder / name).is_file():
-                return [str(folder / name)]
+        if not given and (downloaded := self.downloaded_cellpose()):
+            return [str(path) for path in downloaded]
         raise UserError(
             f"configuration: pseudo_labels.from is 'cellpose', but there is no file"
             f" {given or folder / 'nucleitorch_0'}; download https://www.cellpose.org/models/"
@@ -206,9 +224,14 @@ class Plan:
         Parameters
         ----------
         name : str
-            ``run``, ``training``, ``models`` or ``slides/NAME``: all fields, those
-            that the segmenter learns from, the reference's, a slide's.
+            ``run``, ``training``, ``benchmark``, ``models`` or ``slides/NAME``: all
+            fields, those that the segmenter learns from, those with a truth, the
+            reference's, a slide's.
         """
+        if name == "benchmark":
+            files = ("dapi", "qc", "pseudo_labels")
+            truth = {n: self.fields[n]["truth"] for n in self.truth_fields}
+            return [{"field": n, "truth": t, **self._paths(n, files)} for n, t in truth.items()]
         if name == "training":
             files = ("dapi", "qc", "pseudo_labels")
             return [{"field": n, **self._paths(n, files)} for n in self.training_fields]

@@ -16,7 +16,7 @@ rule benchmark_finetune:
         dapi=each("dapi", RUN.truth_fields),
         qc=each("qc", RUN.truth_fields),
         labels=each("pseudo_labels", RUN.truth_fields),
-        start=lambda wildcards: shipped(wildcards.engine),
+        start=lambda wildcards: starting_weights(wildcards.engine),
     output:
         weights=out("benchmark/models/{engine}/weights.safetensors"),
         curve=out("benchmark/models/{engine}/curve.csv"),

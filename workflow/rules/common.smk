@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from cellsieve import config as config_module
-from cellsieve import locks, plan, provenance, vanished, weights
+from cellsieve import benchmark_choices, locks, plan, provenance, vanished, weights
 from cellsieve.errors import UserError
 
 try:
@@ -48,7 +48,7 @@ wildcard_constraints:
     field="[A-Za-z0-9][A-Za-z0-9._-]*",
     slide="[A-Za-z0-9][A-Za-z0-9._-]*",
     scope="models|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
-    manifest="run|models|training|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
+    manifest="run|models|training|benchmark|slides/[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
 def out(path):
@@ -126,6 +126,57 @@ def segmenter_weights(field):
     return START
 
 
+def truth_files():
+    """Return the truth of all fields that have one; stop where there is none."""
+    if not RUN.truth_fields:
+        sys.exit(
+            f"error: {config['fields']}: no field has a truth to measure methods with"
+        )
+    return [RUN.fields[field]["truth"] for field in RUN.truth_fields]
+
+
+def timed_threads():
+    """Return all cores of this machine: nothing is to run beside what is timed."""
+    return max(workflow.resource_settings.cores or 0, config["threads"])
+
+
+def folds():
+    """Return in how many folds the fields with a truth are dealt; 0 where there are too few."""
+    return min(FOLDS, len(RUN.truth_fields)) if RUN.truth_fields[1:] else 0
+
+
+def benchmarked():
+    """Return the methods that can be compared on the fields with a truth."""
+    return [m for m in benchmark_choices.METHODS if m != "maskrcnn_human" or folds()]
+
+
+def starting_weights(engine):
+    """Return the weights that a training for the benchmark begins with, if there are any."""
+    return [os.path.relpath(path) for path in RUN.starting_point(engine)[0]]
+
+
+def network_options(engine):
+    """Return which network of an engine the benchmark trains."""
+    network = RUN.starting_point(engine)[1]
+    return f"--network {network}" if network else ""
+
+
+def method_weights(method):
+    """Return the weights that a method of the benchmark segments with."""
+    models = out(f"benchmark/models/{method}")
+    if method == "watershed":
+        return []
+    if method in ("sam_auto", "sam_prompted"):
+        return [PROMPTABLE_WEIGHTS]
+    if method == "cellpose_downloaded":
+        return [os.path.relpath(path) for path in RUN.downloaded_cellpose()]
+    if method == "votes_shipped":
+        return starting_weights("votes")
+    if method == "maskrcnn_human":
+        return [f"{models}/{fold}/weights.safetensors" for fold in range(folds())]
+    return [f"{models}/weights.safetensors"]
+
+
 def painting_seed():
     """Return the seed of the painting of what was refused; nothing else is drawn there."""
     painted = config["pseudo_labels"]["refused"] == "paint"
@@ -170,4 +221,5 @@ def recorded_config():
 
 
 FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
+FOLDS = 3  # of the fields with a truth, where human labels are learned from
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")
