@@ -1,8 +1,9 @@
 """Measure a segmenter on labelled images.
 
-Each image is preprocessed and segmented as the workflow does, without looking at its labels. Prints,
-as JSON, means over images of Dice, AJI, AP at IoU 0.5 and mean AP over IoU 0.5 to 0.95, and the F1
-at IoU 0.5 over all nuclei. low and high are the ends of the 95 % bootstrap interval over images.
+Each image is preprocessed and segmented as the workflow does, without looking at its labels.
+Prints, as JSON, means over images of Dice, AJI, AP at IoU 0.5 and mean AP over IoU 0.5 to 0.95, and
+the F1 at IoU 0.5 over all nuclei. low and high are the ends of the 95 % bootstrap interval over
+images.
 """
 
 from collections.abc import Sequence

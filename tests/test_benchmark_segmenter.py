@@ -66,7 +66,7 @@ def test_the_fastest_run_counts_and_time_is_divided_by_the_share():
 
 
 def test_typical_tiles():
-    # the median is 30: 31, 28 and then 40 are nearest
+    # the median is 31; 28 and 40 are next
     assert typical([0, 28, 31, 100, 40], 2) == [1, 2]
     assert typical([0, 28, 31, 100, 30], 3) == [1, 2, 4]
     assert typical([3, 4], 9) == [0, 1]
@@ -112,14 +112,14 @@ def test_the_random_network_takes_every_given_box_for_a_nucleus():
     assert np.isfinite(masks).all()
 
 
-def test_all_competitors_by_the_command_line(done, drawn):
+def test_all_competitors_by_the_command_line(done):
     process, table = done
     assert list(table) == COLUMNS
     assert list(table["name"]) == list(CASES)
     assert (table.drop(index=0)[["seconds", "network_seconds", "start_seconds"]] > 0).all(axis=None)
-    assert (table["network_seconds"][1:] <= table["measured_seconds"][1:]).all()
+    assert (table["network_seconds"][1:] <= table["seconds"][1:]).all()
     assert table["peak_rss_mb"].between(50, 20_000).all()
-    assert process.stdout.count("random weights") == 2
+    assert "ideal flows" in table["what"][2]
     printed = pd.DataFrame(json.loads(process.stdout))
     pd.testing.assert_frame_equal(printed, table, check_dtype=False, rtol=1e-3)
 
@@ -158,6 +158,6 @@ def test_a_fault_of_segment_is_reported(drawn, tmp_path, capfd):
     write_stage(tmp_path, np.maximum(drawn.image, 0), drawn.labels)
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="segment.py ended with 2"):
+    with pytest.raises(UserError, match=r"segment\.py ended with 2"):
         compare(tmp_path / "dapi.zarr.zip", tmp_path / "qc.json", weights)
     assert "not a safetensors file" in capfd.readouterr().err

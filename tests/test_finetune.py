@@ -16,10 +16,13 @@ from cellsieve.segmenters import load_segmenter, read_weights, save_segmenter
 from cellsieve.segmenters.interface import Outlined
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.stores import add_plane, create_zip
+from cellsieve.training import finetuning
 from cellsieve.training.pseudo_agreement import agreement
 from cellsieve.training.recipe import Example
 from cellsieve.training.second_round import add_confident
+from cellsieve.training.votes import RECIPE
 from cellsieve.training.windows import LabelledField, Window, cut_windows, draw_window
+from cellsieve.training_fields import open_training_fields
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 DIAMETER = 24
@@ -178,6 +181,32 @@ def test_a_network_learns_from_pseudo_labels_and_the_same_again(laboratory, tmp_
     assert record["split"] == "by field"
     assert record["fields"] == 6
     assert load_segmenter(first / "weights.safetensors", "cpu").engine == "votes"
+
+
+def test_a_training_that_was_killed_ends_the_same(laboratory, tmp_path, monkeypatch):
+    """Killed after its first checkpoint; one of another training in its place is left alone."""
+    monkeypatch.setattr(finetuning, "_EVERY", 1)
+    monkeypatch.setattr(finetuning, "_SCENES", 4)
+    start = read_weights(SHIPPED / "votes.safetensors").state
+    options = finetuning.Options(2, 1, 0, 1, "cpu")
+
+    def train(name, stop=None):
+        def follow(rows):
+            if stop and rows[-1][0] == stop:
+                raise KeyboardInterrupt
+
+        with open_training_fields(laboratory / "fields.tsv", "pseudo") as fields:
+            return finetuning.finetune(RECIPE, fields, start, options, tmp_path / name, follow)
+
+    whole = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", stop=1)
+    again = train("killed")
+    torch.save({**torch.load(tmp_path / "killed.1"), "origin": {}}, tmp_path / "other.1")
+    other = train("other")
+    for learned in (again, other):
+        assert learned.rows[1:] == whole.rows[1:]
+        assert all(torch.equal(whole.state[name], v) for name, v in learned.state.items())
 
 
 def test_good_weights_are_not_made_worse(laboratory, tmp_path):

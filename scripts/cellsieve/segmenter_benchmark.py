@@ -388,6 +388,5 @@ def as_boxes(
     import numpy as np
 
     corners = [(cols[x.start], rows[y.start], cols[x.stop - 1], rows[y.stop - 1]) for y, x in found]
-    half = scale / 2
-    boxes = np.reshape(corners, (-1, 4)) + (-half, -half, half, half)
-    return boxes.astype(np.float32)
+    to_edge = np.array([-1, -1, 1, 1]) * scale / 2
+    return (np.reshape(corners, (-1, 4)) + to_edge).astype(np.float32)

@@ -1,5 +1,6 @@
 """A network learns from the pseudo-labels of a laboratory's own fields."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from cellsieve.errors import UserError
 from cellsieve.segmenters import build_segmenter
 from cellsieve.simulation.draws import generator
-from cellsieve.training.course import Course, train
+from cellsieve.training.course import Course, OtherTrainingError, train
 from cellsieve.training.examples import draw_example, draw_scenes
 from cellsieve.training.pseudo_agreement import agreement
 from cellsieve.training.recipe import SMALLEST, Recipe
@@ -167,9 +168,35 @@ def _round(recipe, learning, judging, scenes, start, options, checkpoint, number
     torch.manual_seed(seed)
     schedule = Schedule(options.steps, recipe.rate / (2 if start else 1))
     trainer = Trainer(recipe.build(start), draw, recipe.loss, schedule, options.device)
-    origin = {"steps": options.steps, "seed": seed, "engine": recipe.engine, "round": number}
+    origin = {
+        "engine": recipe.engine,
+        **recipe.notes,
+        "round": number,
+        "seed": seed,
+        **{name: getattr(options, name) for name in ("steps", "threads", "device")},
+        "learned_from": _digest(learning, judging, start),
+    }
     path = checkpoint.with_name(f"{checkpoint.name}.{number}")
-    return train(trainer, validate, _EVERY, path, origin, start is not None, follow)
+    how = (trainer, validate, _EVERY, path, origin, start is not None, follow)
+    try:
+        return train(*how)
+    except OtherTrainingError:
+        log.warning("%s is of a training with other fields or options: begins anew", path)
+        path.unlink()
+        return train(*how)
+
+
+def _digest(
+    learning: Sequence[Window], judging: Sequence[Window], start: Mapping[str, Tensor] | None
+) -> str:
+    """SHA-256 of all that a training starts from."""
+    digest = hashlib.sha256()
+    for window in (*learning, *judging):
+        for plane in window.shown:
+            digest.update(np.ascontiguousarray(plane))
+    for name, value in (start or {}).items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _summary(course: Course) -> dict[str, Any]:
