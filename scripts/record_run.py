@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cellsieve.cli import parser, run
 
@@ -18,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--fields", required=True, help="manifest of the run: field, image, qc")
     options.add_argument("--config", required=True, help="the configuration, as JSON")
     options.add_argument("--model", action="append", default=[], help="record.json of a model")
+    options.add_argument(
+        "--segmenter", type=Path, help="weights that the fields are segmented with"
+    )
     options.add_argument("--tables", nargs="+", required=True, help="tables of the run")
     options.add_argument("--record", required=True, help="output, .json")
     args = options.parse_args(argv)
@@ -37,11 +41,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         "code": {stage: code(stage) for stage in STAGES},
         "inputs": [_inputs(row) for row in rows],
         "models": [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.model],
+        "segmenter": _segmenter(args.segmenter) if args.segmenter else None,
         "tables": {Path(path).name: file_sha256(path) for path in args.tables}
         | {f"slides/{row['slide']}/calls.parquet": file_sha256(row["slide_calls"]) for row in rows},
     }
     write_json(args.record, record)
     log.info("recorded %d fields", len(rows))
+
+
+def _segmenter(weights: Path) -> dict[str, Any]:
+    """Name the weights, and tell what the record beside them knows."""
+    from cellsieve.provenance import file_sha256
+
+    beside = [weights.with_name("record.json"), weights.with_suffix(".json")]
+    known = [json.loads(path.read_text(encoding="utf-8")) for path in beside if path.is_file()]
+    return {"weights": str(weights), "sha256": file_sha256(weights), **(known or [{}])[0]}
 
 
 def _inputs(row: dict[str, str]) -> dict[str, str | None]:

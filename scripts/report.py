@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.report.gallery import make_cards
     from cellsieve.report.inputs import read_json, read_rows, scan_cells
     from cellsieve.report.page import Report, render
+    from cellsieve.report.pictures import file_uri
 
     channels = parse_channels(args.channel)
     probes = list(channels)[1:]
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         patient_rows=read_rows(args.patients),
         probes=probes,
         record=read_json(args.record),
+        curve=file_uri(args.segmenter_curve, 700) if args.segmenter_curve else "",
     )
     with atomic(args.report) as part:
         part.write_text(render(report), encoding="utf-8")
@@ -81,6 +83,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         help="pictures of a model's reference nuclei; once for each model of the run",
     )
+    p.add_argument("--segmenter-curve", type=existing_file, help="of a segmenter's training (.png)")
     p.add_argument("--record", type=existing_file, required=True, help="record.json of the run")
     add_channel_options(p)
     p.add_argument("--top", type=int, default=60, help="the most nuclei in each gallery")

@@ -115,9 +115,9 @@ def labelled(name):
     return each(name, RUN.training_fields) if RUN.training_fields else []
 
 
-def segmenter_weights(field):
-    """Return the weights that a field is segmented with, frozen, the run's own or shipped."""
-    if config["segmenter"]["method"] == "coarse" or RUN.fields[field]["nuclei"]:
+def segmenter_weights():
+    """Return the weights that fields are segmented with, frozen, the run's own or shipped."""
+    if config["segmenter"]["method"] == "coarse":
         return []
     if config["segmenter"]["weights"]:
         return os.path.normpath(config["segmenter"]["weights"])

@@ -97,6 +97,7 @@ rule record:
         calls=each("slide_calls"),
         tables=rules.aggregate.output,
         models=model_records(),
+        segmenter=segmenter_weights(),
     output:
         record=out("record.json"),
     log:
@@ -111,9 +112,12 @@ rule record:
         script=script("record_run"),
         config=recorded_config(),
         models=[f"--model={path}" for path in model_records()],
+        segmenter=lambda wildcards, input: (
+            ["--segmenter", input.segmenter] if input.segmenter else []
+        ),
     shell:
         "python {params.script} --fields {input.manifest:q} --config {params.config:q}"
-        " {params.models:q} --tables {input.tables:q} --record {output.record:q} > {log:q} 2>&1"
+        " {params.models:q} {params.segmenter:q} --tables {input.tables:q} --record {output.record:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -124,6 +128,7 @@ rule report:
         nuclei=each("nuclei"),
         overlays=each("overlay"),
         training=labelled("pseudo_labels_picture"),
+        curve=out("models/segmenter/curve.png") if RUN.training_fields else [],
         signals=each("signals_picture"),
         maps=each("anomaly_map"),
         tables=rules.aggregate.output,
@@ -145,11 +150,15 @@ rule report:
         script=script("report"),
         channels=RUN.channel_flags(),
         projection=config["projection"],
+        curve=lambda wildcards, input: (
+            ["--segmenter-curve", input.curve] if input.curve else []
+        ),
         thumbnails=[f"--reference-thumbnails={path}" for path in thumbnails()],
         options=options("report"),
     shell:
         "python {params.script} --fields {input.manifest:q} --cells {input.tables[0]:q}"
         " --fields-table {input.tables[1]:q} --slides {input.tables[2]:q}"
-        " --patients {input.tables[3]:q} {params.thumbnails:q} --record {input.record:q}"
+        " --patients {input.tables[3]:q} {params.thumbnails:q} {params.curve:q}"
+        " --record {input.record:q}"
         " {params.channels:q} --projection {params.projection} {params.options}"
         " --report {output.report:q} > {log:q} 2>&1"

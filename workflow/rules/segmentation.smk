@@ -38,7 +38,9 @@ rule segment:
         dapi=out("fields/{field}/dapi.zarr.zip"),
         qc=out("fields/{field}/qc.json"),
         given=lambda wildcards: RUN.present_file(wildcards.field, "nuclei"),
-        weights=lambda wildcards: segmenter_weights(wildcards.field),
+        weights=lambda wildcards: (
+            [] if RUN.fields[wildcards.field]["nuclei"] else segmenter_weights()
+        ),
     output:
         nuclei=out("fields/{field}/nuclei.tif"),
         overlay=out("fields/{field}/overlay.png"),

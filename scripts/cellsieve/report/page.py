@@ -38,6 +38,8 @@ class Report:
     probes : list of str
     record : dict
         Where the results come from.
+    curve : str
+        Data URI of the curve of the segmenter's training; empty if there was none.
     """
 
     cells: Cells
@@ -51,6 +53,7 @@ class Report:
     patient_rows: Sequence[Mapping[str, str]]
     probes: Sequence[str]
     record: Mapping[str, Any] = field(default_factory=dict)
+    curve: str = ""
 
     @property
     def by_status(self) -> dict[str, list[Mapping[str, str]]]:
