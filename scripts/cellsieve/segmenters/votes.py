@@ -9,6 +9,7 @@ from skimage import measure
 from torch import Tensor
 
 from cellsieve.convolutions import fold_batch_norms
+from cellsieve.segmenters.halves import join_halves
 from cellsieve.segmenters.interface import Outlined
 from cellsieve.segmenters.vote_network import STRIDE, VoteNetwork
 
@@ -45,7 +46,7 @@ class VoteSegmenter:
     def segment(self, picture: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> Outlined:
         """Outline the nuclei of a picture, see `Segmenter`."""
         logit, offsets = self.predict(picture)
-        labels, confidence = group(logit, offsets)
+        labels, confidence = group(picture, logit, offsets)
         return Outlined(draw(logit, labels, rows, cols), confidence)
 
     @torch.inference_mode()
@@ -58,11 +59,15 @@ class VoteSegmenter:
         return maps[0], maps[1:]
 
 
-def group(logit: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def group(
+    picture: np.ndarray, logit: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Gather the pixels that vote for the same centre.
 
     Parameters
     ----------
+    picture : ndarray, (h, w), float32
+        Tells halves of a nucleus, alike in brightness, from two nuclei.
     logit : ndarray, (h, w), float32
         Above 0 is nucleus.
     offsets : ndarray, (2, h, w), float32
@@ -90,6 +95,7 @@ def group(logit: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarra
     labels[at] = centres.ravel()[place]
     close = np.zeros(logit.shape, bool)
     close[at] = distance.ravel()[place] <= _CLOSE
+    labels = join_halves(labels * (logit > 0), picture, offsets)[labels]
     labels = _whole(labels, logit > 0)
     return labels, _confidence(labels, np.where(close, 1 / (1 + np.exp(-logit)), 0), logit > 0)
 
