@@ -55,7 +55,9 @@ def _segmenter(weights: Path) -> dict[str, Any]:
 
     beside = [weights.with_name("record.json"), weights.with_suffix(".json")]
     known = [json.loads(path.read_text(encoding="utf-8")) for path in beside if path.is_file()]
-    return {"weights": str(weights), "sha256": file_sha256(weights), **(known or [{}])[0]}
+    sha256 = file_sha256(weights)
+    own = [record for record in known if record.get("weights_sha256") == sha256]
+    return {**(own or [{}])[0], "weights": str(weights), "weights_sha256": sha256}
 
 
 def _inputs(row: dict[str, str]) -> dict[str, str | None]:

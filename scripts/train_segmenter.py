@@ -6,6 +6,7 @@ from typing import Any
 
 from cellsieve.choices import ENGINES
 from cellsieve.cli import parser, run
+from cellsieve.errors import UserError
 from cellsieve.training_options import add_training_options, simulated_record, training_origin
 
 log = logging.getLogger("train_segmenter")
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rng = generator("unseen", args.seed)
     shown = [draw_example(rng, unseen, side, diameter, SMALLEST) for _ in range(48)]
     judged = [Window(example, diameter, 1) for example in shown]
-    origin = training_origin(args)
+    origin = {"engine": recipe.engine, **recipe.notes, **training_origin(args)}
 
     def draw(step: int) -> Any:
         rng = generator("training step", args.seed, step)
@@ -61,13 +62,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_curve(rows, columns, args.curve, args.picture)
 
     torch.manual_seed(args.seed)
-    schedule = Schedule(args.steps, recipe.rate)
+    schedule = Schedule(args.steps, recipe.rate, args.seed)
     trainer = Trainer(recipe.build(None), draw, recipe.loss, schedule)
     course = train(trainer, judge, EVERY, args.checkpoint, origin, False, follow)
+    if course.diverged:
+        raise UserError(f"the training diverged after step {trainer.step}; begin with another seed")
     save_segmenter(args.weights, trainer.average, recipe.engine, recipe.notes)
     kept = {
         "weights_sha256": file_sha256(args.weights),
-        "engine": recipe.engine,
         "panoptic_quality": course.rows[-1][-1],
     }
     write_json(args.record, {**simulated_record("train_segmenter", origin), **kept})

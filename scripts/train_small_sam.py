@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellsieve.cli import parser, run
+from cellsieve.errors import UserError
 from cellsieve.training_options import add_training_options, simulated_record, training_origin
 
 log = logging.getLogger("train_small_sam")
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     trainer = make_trainer(scenes, args.seed, args.steps)
     course = train(trainer, judge, EVERY, args.checkpoint, origin, False, follow)
+    if course.diverged:
+        raise UserError(f"the training diverged after step {trainer.step}; begin with another seed")
     with atomic(args.weights) as part:
         save_file({name: v.contiguous() for name, v in trainer.average.items()}, part)
     kept = {"weights_sha256": file_sha256(args.weights), "validation_iou": course.rows[-1][-1]}

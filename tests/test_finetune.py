@@ -22,7 +22,7 @@ from cellsieve.training.recipe import Example
 from cellsieve.training.second_round import add_confident
 from cellsieve.training.votes import RECIPE
 from cellsieve.training.windows import LabelledField, Window, cut_windows, draw_window
-from cellsieve.training_fields import open_training_fields
+from cellsieve.training_fields import cut_training_windows
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 DIAMETER = 24
@@ -84,7 +84,7 @@ def as_field(seed=0, labels=None):
 
 def test_windows_show_the_field_and_its_labels():
     field = as_field()
-    windows = cut_windows([field], 100, np.random.default_rng(0))
+    windows = cut_windows(field, 100, np.random.default_rng(0))
     assert sum(w.nuclei for w in windows) >= len(np.unique(field.labels)) - 1
     for window in windows:
         numbers = np.unique(window.shown.labels)
@@ -93,15 +93,29 @@ def test_windows_show_the_field_and_its_labels():
     assert light == pytest.approx(field.dapi.sum() / field.intensity, rel=1e-3)
 
 
-def test_fields_give_windows_alike_and_empty_ones_none():
-    large, empty = as_field(), as_field(1, np.zeros((260, 240), int))
-    windows = cut_windows([large, empty, as_field(2)], 6, np.random.default_rng(0))
-    assert len(windows) <= 4
-    assert cut_windows([empty], 10, np.random.default_rng(0)) == []
+def test_windows_are_alike_in_size_and_none_is_empty():
+    wide = np.tile(draw(0).labels, (3, 4))
+    field = as_field(0, wide)._replace(dapi=wide, ignored=np.zeros(wide.shape, bool))
+    windows = cut_windows(field, 100, np.random.default_rng(0))
+    sides = [side for window in windows for side in window.shown.labels.shape]
+    assert max(sides) <= 1.5 * min(sides)
+    assert len(cut_windows(field, 2, np.random.default_rng(0))) == 2
+    empty = as_field(1, np.zeros((260, 240), int))
+    assert cut_windows(empty, 10, np.random.default_rng(0)) == []
+
+
+def test_large_nuclei_are_kept_with_less_resolution():
+    field = as_field()
+    large = [np.kron(plane, np.ones((5, 5), plane.dtype)) for plane in field[1:4]]
+    field = LabelledField("f", *large, 5 * DIAMETER, field.intensity)
+    (window,) = cut_windows(field, 10, np.random.default_rng(0))
+    assert window.diameter == pytest.approx(5 * DIAMETER / 2)
+    assert window.shown.labels.shape == window.shown.picture.shape == (650, 600)
+    assert window.nuclei == len(np.unique(large[1])) - 1
 
 
 def test_pictures_of_a_window_have_the_networks_scale():
-    windows = cut_windows([as_field()], 100, np.random.default_rng(0))
+    windows = cut_windows(as_field(), 100, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     areas = []
     for _ in range(30):
@@ -195,8 +209,8 @@ def test_a_training_that_was_killed_ends_the_same(laboratory, tmp_path, monkeypa
             if stop and rows[-1][0] == stop:
                 raise KeyboardInterrupt
 
-        with open_training_fields(laboratory / "fields.tsv", "pseudo") as fields:
-            return finetuning.finetune(RECIPE, fields, start, options, tmp_path / name, follow)
+        windows = cut_training_windows(laboratory / "fields.tsv", "pseudo", seed=0)
+        return finetuning.finetune(RECIPE, windows, start, options, tmp_path / name, follow)
 
     whole = train("whole")
     with pytest.raises(KeyboardInterrupt):
@@ -242,7 +256,7 @@ def test_too_few_labels_and_nothing_to_fall_back_to(tmp_path):
     done = finetune(manifest, tmp_path, "--steps", 2)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "error: 0 pseudo-labels in 1 fields are too few to learn from (at least 30);"
+        "error: 0 labels in 1 fields are too few to learn from (at least 30);"
         " mark more fields with train: yes"
     )
 

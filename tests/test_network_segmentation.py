@@ -80,7 +80,7 @@ def test_a_region_is_seen_with_its_surroundings(scale):
     region = (slice(40, 90), slice(100, 190))
     picture, (rows, cols) = view.picture(region)
     assert picture.shape[0] % 16 == picture.shape[1] % 16 == 0
-    assert len(rows), len(cols) == (50, 90)
+    assert (len(rows), len(cols)) == (50, 90)
     y, x = 20, 45
     near = picture[int(rows[y]), int(cols[x])]
     assert near == pytest.approx(plane[40 + y, 100 + x] / 2, abs=4 / scale)

@@ -8,6 +8,7 @@ from synthetic import draw_field
 from cellsieve.errors import UserError
 from cellsieve.metrics import iou_matrix, match
 from cellsieve.segmenters import load_segmenter, save_segmenter
+from cellsieve.segmenters.halves import join_halves
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.segmenters.votes import DIAMETER, VoteSegmenter, draw, group
 from cellsieve.training.recipe import Example
@@ -38,7 +39,7 @@ def test_offsets_lead_to_the_centre():
 
 
 def test_votes_of_touching_nuclei_become_these_nuclei(field):
-    labels, confidence = group(*perfect(field.labels))
+    labels, confidence = group(np.ones(field.labels.shape), *perfect(field.labels))
     iou = iou_matrix(field.labels, np.where(field.labels > 0, labels, 0))
     assert match(iou, 0.99) == (len(np.unique(field.labels)) - 1, 0, 0)
     assert (confidence[np.unique(labels[labels > 0])] > 0.95).all()
@@ -48,13 +49,14 @@ def test_votes_that_disagree_are_not_trusted():
     labels = np.zeros((96, 96), int)
     labels[20:60, 20:60] = 1
     logit, offsets = perfect(labels)
-    sure = group(logit, offsets)[1].max()
+    sure = group(labels > 0, logit, offsets)[1].max()
     scattered = offsets + np.random.default_rng(0).normal(0, 5, offsets.shape)
-    assert group(logit, scattered)[1].max() < 0.5 * sure
+    assert group(labels > 0, logit, scattered)[1].max() < 0.5 * sure
 
 
 def test_a_picture_of_nothing_has_no_nuclei():
-    labels, confidence = group(np.full((64, 64), -5, np.float32), np.zeros((2, 64, 64), np.float32))
+    dark = np.full((64, 64), -5, np.float32)
+    labels, confidence = group(dark * 0, dark, np.zeros((2, 64, 64), np.float32))
     assert not labels.any()
     assert confidence.tolist() == [0]
 
@@ -165,3 +167,26 @@ def test_wrong_weights_are_refused(tmp_path, what, message):
     with pytest.raises(UserError, match=message) as error:
         load_segmenter(path, "cpu", "votes")
     assert "\n" not in str(error.value)
+
+
+def halves(brightness=1.0, width=24, second=(0.0, 12.0)):
+    """Two touching rectangles that vote for centres so far apart; labels, picture, offsets."""
+    labels = np.zeros((40, 64), np.int32)
+    labels[10:34, 32 - width : 32], labels[10:34, 32 : 32 + width] = 1, 2
+    picture = np.select([labels == 1, labels == 2], [1.0, brightness])
+    rows, cols = np.indices(labels.shape)
+    centre = np.select([labels == 1, labels == 2], [32 - second[1] / 2, 32 + second[1] / 2])
+    return labels, picture, np.stack([22 - rows, centre - cols]) * (labels > 0)
+
+
+@pytest.mark.parametrize(
+    ("pair", "joined"),
+    [
+        (halves(width=12, second=(0, 6)), True),
+        (halves(width=12, second=(0, 20)), False),  # the votes jump
+        (halves(width=12, second=(0, 6), brightness=1.5), False),  # one is brighter
+        (halves(width=24, second=(0, 6)), False),  # together they are too large
+    ],
+)
+def test_halves_of_a_nucleus_are_joined_and_neighbours_are_not(pair, joined):
+    assert join_halves(*pair).tolist() == ([0, 1, 1] if joined else [0, 1, 2])

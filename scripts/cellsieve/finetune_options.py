@@ -4,9 +4,13 @@ import argparse
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellsieve.cli import existing_file, positive
+from cellsieve.errors import UserError
+
+if TYPE_CHECKING:
+    from cellsieve.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,9 @@ def add_finetune_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options.add_argument("--checkpoint", required=True, type=Path, help="for going on (.pt)")
+    options.add_argument(
+        "--checkpoint", required=True, type=Path, help="for going on; .1 and .2 are added"
+    )
     options.add_argument("--weights", required=True, help="output (.safetensors)")
     options.add_argument("--curve", required=True, help="output (.csv)")
     options.add_argument("--picture", required=True, help="output, the curve (.png)")
@@ -61,39 +67,48 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
     from cellsieve.segmenters import save_segmenter
     from cellsieve.training import load_recipe
     from cellsieve.training.curve import write_curve
-    from cellsieve.training.finetuning import Options, finetune
-    from cellsieve.training_fields import open_training_fields
+    from cellsieve.training.finetuning import Options, checkpoints, finetune
+    from cellsieve.training_fields import cut_training_windows
 
     torch.set_num_threads(args.threads)
     recipe = load_recipe(engine, variant)
-    start = _start(args.start, engine)
+    start = _start(args.start, recipe)
     columns = ("step", "loss", recipe.figure, "agreement")
 
     def follow(rows: list[list[float]]) -> None:
         write_curve(rows, columns, args.curve, args.picture)
 
     plan = Options(args.steps, args.rounds, args.seed, args.threads, choose_device(args.device))
-    with open_training_fields(args.fields, args.labels, args.fold) as fields:
-        learned = finetune(recipe, fields, start, plan, args.checkpoint, follow)
+    windows = cut_training_windows(args.fields, args.labels, args.seed, args.fold)
+    learned = finetune(recipe, windows, start, plan, args.checkpoint, follow)
     save_segmenter(args.weights, learned.state, recipe.engine, recipe.notes)
     follow(learned.rows)
     write_json(args.record, {**learned.record, **_origin(args, engine, recipe.notes)})
-    for file in args.checkpoint.parent.glob(f"{args.checkpoint.name}.*"):
-        file.unlink()
+    for file in checkpoints(args.checkpoint):
+        file.unlink(missing_ok=True)
     log.info("kept: %s", learned.record["kept"])
 
 
-def _start(path: Path | None, engine: str) -> Any:
-    if path is None:
-        return None
-    if path.suffix == ".safetensors":
-        from cellsieve.segmenters import read_weights
-
-        return read_weights(path, engine).state
-
+def _start(path: Path | None, recipe: "Recipe") -> Any:
+    """Read first weights, which must be of the same network."""
+    from cellsieve.segmenters import read_weights
     from cellsieve.state_dicts import load_state_dict
 
-    return load_state_dict(path)
+    if path is None:
+        return None
+    if path.suffix != ".safetensors":
+        state = load_state_dict(path)
+    else:
+        state, notes = read_weights(path, recipe.engine)
+        for name, wanted in recipe.notes.items():
+            if notes.get(name) != wanted:
+                raise UserError(f"{path}: {name} {notes.get(name)}, but {wanted} is asked for")
+    try:
+        recipe.build(state)
+    except RuntimeError as error:
+        fault = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not weights of {recipe.engine}: {fault}") from error
+    return state
 
 
 def _origin(args: argparse.Namespace, engine: str, notes: Any) -> dict[str, Any]:
@@ -105,7 +120,8 @@ def _origin(args: argparse.Namespace, engine: str, notes: Any) -> dict[str, Any]
         **notes,
         "learned_from": "pseudo-labels" if args.labels == "pseudo" else "labels of people",
         "start_sha256": file_sha256(args.start) if args.start else None,
-        **{name: getattr(args, name) for name in ("steps", "rounds", "seed", "threads")},
+        "fold": "{}/{}".format(*args.fold) if args.fold else None,
+        **{name: getattr(args, name) for name in ("steps", "rounds", "seed", "threads", "device")},
         "code": code(f"finetune_{engine}"),
         "versions": versions(),
     }

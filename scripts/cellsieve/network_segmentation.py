@@ -12,6 +12,8 @@ from cellsieve.segmenters.interface import Outlined, Segmenter
 from cellsieve.stitching import segment_tiled
 from cellsieve.stores import add_plane
 
+_LARGEST_TILE = 3072  # px of the field: bounds memory where nuclei are large
+
 
 class View(NamedTuple):
     """A field as a network sees it.
@@ -78,6 +80,7 @@ def segment_with_network(
     scale = segmenter.diameter / diameter
     view = View(Rescaled(dapi, scale), intensity, segmenter.step)
     tile, halo = (math.ceil(length / scale) for length in (segmenter.side, segmenter.halo))
+    tile = min(tile, _LARGEST_TILE)
 
     def outline(region: tuple[slice, slice]) -> Outlined:
         picture, places = view.picture(region)

@@ -11,6 +11,7 @@ from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
 from cellsieve.images import image_files
+from cellsieve.segmenters import read_notes
 from cellsieve.sheet import read_sheet
 
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
@@ -121,8 +122,10 @@ class Plan:
                 f" allowed: {' or '.join(NETWORKS.get(method, ())) or 'null'}"
             )
         weights, network = self.starting_point(method, network)
+        # a downloaded Cellpose model is something to begin with only
+        segments = [path for path in weights if path.suffix == ".safetensors"]
         learns = segmenter["weights"] or self.training_fields
-        if method != "coarse" and not weights and not learns:
+        if method != "coarse" and not segments and not learns:
             raise UserError(
                 f"configuration: segmenter.method is {method!r}, which ships without weights;"
                 " allowed: segmenter.weights, rows with train: yes in the sheet, or votes"
@@ -294,11 +297,14 @@ def _check_folders(config: Mapping[str, Any]) -> None:
             f"write in {nearest}; allowed: a folder that you may write in"
         )
     segmenter = config["segmenter"]["weights"]
-    if segmenter and not Path(segmenter).is_file():
-        raise UserError(
-            f"configuration: segmenter.weights is {segmenter!r}, which is no file; allowed:"
-            " models/segmenter/weights.safetensors of another run"
-        )
+    if segmenter and config["segmenter"]["method"] != "coarse":
+        try:
+            read_notes(segmenter, config["segmenter"]["method"])
+        except UserError as error:
+            raise UserError(
+                f"configuration: segmenter.weights: {error}; allowed:"
+                " models/segmenter/weights.safetensors of another run"
+            ) from error
     weights = config["anomaly"]["weights"]
     missing = [name for name in MODEL if weights and not Path(weights, name).is_file()]
     if missing:

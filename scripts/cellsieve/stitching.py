@@ -73,7 +73,8 @@ def _owned(
         mask = found[box] == label
         rows, cols = np.nonzero(mask)
         centre = (rows.mean() + box[0].start, cols.mean() + box[1].start)
-        if not all(s.start <= c < s.stop for c, s in zip(centre, core, strict=True)):
+        # a pixel beyond the core too: two tiles may each see the centroid on the other's side
+        if not all(s.start - 1 <= c < s.stop + 1 for c, s in zip(centre, core, strict=True)):
             continue
         free = mask & (present[box] == 0)
         # mostly taken: a neighbouring tile has written the same object

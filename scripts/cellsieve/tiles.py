@@ -89,7 +89,7 @@ def sample_windows(plane: Any, size: int = 1024, most: int = 6) -> list[tuple[sl
         In row-major order; the whole plane when it is hardly larger than a
         window.
     """
-    rows, cols = (_parts(length, max(1, round(length / size))) for length in plane.shape)
+    rows, cols = (parts(length, max(1, round(length / size))) for length in plane.shape)
     windows = list(product(rows, cols))
     if len(windows) <= most:
         return windows
@@ -98,7 +98,8 @@ def sample_windows(plane: Any, size: int = 1024, most: int = 6) -> list[tuple[sl
     return [windows[i] for i in sorted(chosen)]
 
 
-def _parts(length: int, count: int) -> list[slice]:
+def parts(length: int, count: int) -> list[slice]:
+    """Divide a length into parts that differ by a pixel at most."""
     edges = [length * i // count for i in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 

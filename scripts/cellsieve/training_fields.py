@@ -1,9 +1,10 @@
-"""The fields of a manifest as a training sees them: pixels, labels and what to ignore."""
+"""What a training sees of the fields of a manifest: windows with labels and what to ignore."""
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import zlib
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,23 @@ import numpy as np
 from cellsieve.errors import UserError
 from cellsieve.folds import fold_of
 from cellsieve.manifest import read_manifest
+from cellsieve.simulation.draws import generator
 from cellsieve.stores import open_labels, open_zip
-from cellsieve.training.windows import LabelledField
+from cellsieve.training.windows import LabelledField, Window, cut_windows
 
 log = logging.getLogger(__name__)
 
+WINDOWS = 600  # in memory
 
-@contextmanager
-def open_training_fields(
-    manifest: Path | str, labels: str, fold: tuple[int, int] | None = None
-) -> Iterator[list[LabelledField]]:
-    """Open the fields that a network learns from.
+
+def cut_training_windows(
+    manifest: Path | str,
+    labels: str,
+    seed: int,
+    fold: tuple[int, int] | None = None,
+    most: int = WINDOWS,
+) -> dict[str, list[Window]]:
+    """Cut windows out of the fields that a network learns from, of each as many if it has them.
 
     Parameters
     ----------
@@ -30,18 +37,22 @@ def open_training_fields(
     labels : {"pseudo", "truth"}
         Whether to learn from pseudo-labels, or from labels that people drew, as
         an upper bound in benchmarks.
+    seed : int
+        Of the choice of windows.
     fold : tuple of int, optional
         ``(k, n)``: leave out the fields of fold ``k`` of ``n``.
+    most : int
+        Windows of all fields together, about.
 
-    Yields
-    ------
-    list of LabelledField
-        Without the fields that were rejected or show no nucleus.
+    Returns
+    -------
+    dict of str to list of Window
+        By field; a field that was rejected or has no labelled nucleus has none.
 
     Raises
     ------
     UserError
-        When a column is missing or a truth is not of its field's size.
+        When a column is missing or labels are not of their field's size.
     """
     column = "pseudo_labels" if labels == "pseudo" else "truth"
     rows = read_manifest(manifest, ("field", "dapi", "qc", column))
@@ -50,9 +61,14 @@ def open_training_fields(
     if fold:
         folds = fold_of([row["field"] for row in rows], fold[1])
         rows = [row for row in rows if folds[row["field"]] != fold[0]]
-    with ExitStack() as stack:
-        opened = [_open(row, column, stack) for row in rows]
-        yield [field for field in opened if field is not None]
+    share = max(1, most // max(1, len(rows)))
+    windows = {}
+    for row in rows:
+        with ExitStack() as stack:
+            field = _open(row, column, stack)
+            rng = generator("windows", seed, zlib.crc32(row["field"].encode()))
+            windows[row["field"]] = cut_windows(field, share, rng) if field else []
+    return windows
 
 
 def _open(row: Mapping[str, str], column: str, stack: ExitStack) -> LabelledField | None:

@@ -10,6 +10,7 @@ from cellsieve.segmenters.interface import Segmenter
 
 VERSION = "1"  # of what the weights of an engine mean
 _NOTES = "cellsieve"
+_LONGEST = 10_000_000  # bytes of a header; what claims more is no such file
 
 
 def _votes(*args: Any) -> Segmenter:
@@ -70,6 +71,7 @@ def save_segmenter(
         # one entry: the order of several would differ from file to file
         about = json.dumps({**notes, "engine": engine, "version": VERSION}, sort_keys=True)
         save_file(tensors, part, {_NOTES: about})
+        part.chmod(0o644)  # written for its owner alone
 
 
 class Weights(NamedTuple):
@@ -86,12 +88,13 @@ class Weights(NamedTuple):
     notes: dict[str, str]
 
 
-def read_weights(path: Path | str, engine: str | None = None) -> Weights:
-    """Read what `save_segmenter` wrote.
+def read_notes(path: Path | str, engine: str | None = None) -> dict[str, str]:
+    """Read what a file of weights says of itself, without the weights and without PyTorch.
 
     Parameters
     ----------
     path : path-like
+        What `save_segmenter` wrote.
     engine : str, optional
         The engine that is wanted; by default that of the file.
 
@@ -100,27 +103,35 @@ def read_weights(path: Path | str, engine: str | None = None) -> Weights:
     UserError
         If there is no such file, or it holds other weights.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file; weights of a segmenter were expected here")
     try:
-        with safe_open(path, "pt") as file:
-            notes = json.loads((file.metadata() or {}).get(_NOTES, "{}"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
-    found = notes.get("engine")
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST)))
+        notes = json.loads(header.get("__metadata__", {}).get(_NOTES, "{}"))
+        found, version = notes.get("engine"), notes.get("version")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one") from error
     if found not in ENGINES:
         raise UserError(f"{path}: not weights of a segmenter of cellsieve ({', '.join(ENGINES)})")
     if engine is not None and found != engine:
         raise UserError(f"{path}: weights of the engine {found}, but {engine} is asked for")
-    if notes.get("version") != VERSION:
-        raise UserError(
-            f"{path}: weights of version {notes.get('version')}, but this cellsieve reads {VERSION}"
-        )
-    return Weights(state, notes)
+    if version != VERSION:
+        raise UserError(f"{path}: weights of version {version}, but this cellsieve reads {VERSION}")
+    return notes
+
+
+def read_weights(path: Path | str, engine: str | None = None) -> Weights:
+    """Read weights; parameters and errors as of `read_notes`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    notes = read_notes(path, engine)
+    try:
+        return Weights(load_file(path), notes)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: a damaged safetensors file: {error}") from error
 
 
 def load_segmenter(path: Path | str, device: str, engine: str | None = None) -> Segmenter:

@@ -13,10 +13,10 @@ from scipy.special import expit
 from skimage import measure, segmentation
 from torch import Tensor
 
+from cellsieve.convolutions import contrast
 from cellsieve.segmenters.interface import Outlined
 
 FLOW = 5.0  # length of a flow as the network predicts it
-_FAINT = 0.02  # intensity, in typical nuclei, below which contrast no longer counts
 _STEPS = 200  # of the dynamics
 _FLOW_ERROR = 0.4  # of a nucleus whose outline fits the predicted flows
 _SMALLEST = 15  # px² of a nucleus
@@ -94,8 +94,7 @@ class CellposeNetwork(resnet_torch.CPnet):
             logit of nucleus.
         """
         if not self.style_on:
-            contrast = torch.log1p(pictures.clamp(min=0) / _FAINT)
-            pictures = contrast / torch.log1p(torch.tensor(1 / _FAINT))
+            pictures = contrast(pictures)
         # the second channel would show nuclei to a network for whole cells
         return super().forward(torch.cat([pictures, torch.zeros_like(pictures)], 1))[0]
 

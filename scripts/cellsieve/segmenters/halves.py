@@ -2,9 +2,9 @@
 
 import numpy as np
 
-_JUMP = 10.0  # px between the votes of neighbouring pixels: below it they hardly disagree
+_JUMP = 9.0  # px between the votes of neighbouring pixels: below it they hardly disagree
 _CONTRAST = 1.2  # of the brighter to the dimmer half
-_LARGEST = 900.0  # px² of both together: hardly more than a typical nucleus
+_LARGEST = 1000.0  # px² of both together: little more than a typical nucleus
 
 
 def join_halves(labels: np.ndarray, picture: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -121,8 +121,9 @@ def _whole(labels: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
     owner = np.zeros(len(size), np.int32)
     owner[pieces.ravel()] = sure.ravel()
     largest = np.zeros(labels.max() + 1, np.int64)
-    np.maximum.at(largest, owner, size)
-    kept = (owner > 0) & (size == largest[owner]) & (size >= _SMALLEST)
+    by_size = np.argsort(size, kind="stable")
+    largest[owner[by_size]] = by_size  # the last one that is written stays
+    kept = (owner > 0) & (largest[owner] == np.arange(len(size))) & (size >= _SMALLEST)
     whole = np.zeros(len(largest), bool)
     whole[owner[kept]] = True
     return np.where(nucleus, sure * kept[pieces], labels * whole[labels])

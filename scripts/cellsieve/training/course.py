@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -108,8 +109,8 @@ def train(
     if not course.best:
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
         raise UserError(
-            f"{what}: no weights agree with any label kept for validation; check the training"
-            " fields' pictures of pseudo-labels, begin with other weights or take more steps"
+            f"{what}: no weights agree with any label kept for validation; check what it learns"
+            " from, begin with other weights or take more steps"
         )
     follow(course.rows)
     return course
@@ -130,12 +131,12 @@ def _resumed(trainer: Trainer, path: Path | str, origin: Mapping[str, Any]) -> C
         return None
     try:
         state = torch.load(path, weights_only=True, map_location=trainer.device)
-        course = Course(*state["course"])
-    except (RuntimeError, ValueError, KeyError, EOFError, TypeError) as error:
+        course, found = Course(*state["course"]), state["origin"]
+    except (RuntimeError, ValueError, KeyError, EOFError, TypeError, UnpicklingError) as error:
         raise UserError(f"{path} is damaged; remove it to train from the beginning") from error
-    if state["origin"] != dict(origin):
+    if found != dict(origin):
         raise OtherTrainingError(
-            f"{path} is of a training with {state['origin']}, not {dict(origin)}; give the same"
+            f"{path} is of a training with {found}, not {dict(origin)}; give the same"
             " options, or another checkpoint"
         )
     trainer.resume(state)

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cellsieve.errors import UserError
+from cellsieve.provenance import code, versions
 from cellsieve.segmenters import build_segmenter
 from cellsieve.simulation.draws import generator
 from cellsieve.training.course import Course, OtherTrainingError, train
@@ -19,12 +21,11 @@ from cellsieve.training.pseudo_agreement import agreement
 from cellsieve.training.recipe import SMALLEST, Recipe
 from cellsieve.training.second_round import add_confident
 from cellsieve.training.trainer import Schedule, Trainer
-from cellsieve.training.windows import LabelledField, Window, cut_windows, draw_window
+from cellsieve.training.windows import Window, draw_window
 
 log = logging.getLogger(__name__)
 
-FEWEST = 30  # pseudo-labels from which something can be learned
-_WINDOWS = 600  # in memory
+FEWEST = 30  # labels from which something can be learned
 _JUDGED = 40  # windows of the validation
 _ONE_IN = 5  # fields for the validation
 _SCENES = 300  # simulated, beside the real windows
@@ -73,23 +74,24 @@ class Learned(NamedTuple):
 
 def finetune(
     recipe: Recipe,
-    fields: Sequence[LabelledField],
+    windows: Mapping[str, Sequence[Window]],
     start: Mapping[str, Tensor] | None,
     options: Options,
     checkpoint: Path,
-    follow: Any,
+    follow: Callable[[list[list[float]]], None],
 ) -> Learned:
     """Train a network on the pseudo-labels of some fields.
 
     Parameters
     ----------
     recipe : Recipe
-    fields : sequence of LabelledField
+    windows : mapping of str to sequence of Window
+        By field, see `cellsieve.training_fields.cut_training_windows`.
     start : mapping of str to Tensor, or None
         The first weights; they are kept if training does not improve them.
     options : Options
     checkpoint : Path
-        Goes on from it if it exists; one file a round, ``.1`` and ``.2`` appended.
+        Goes on from it if it exists; one file a round, see `checkpoints`.
     follow : callable
         Takes the rows of the curve so far.
 
@@ -98,61 +100,60 @@ def finetune(
     UserError
         If there are too few labels and no weights to fall back to.
     """
-    rng = generator("windows", options.seed)
-    learning, judging, split = _split(fields, rng)
+    learning, judging, split = _split(windows, generator("split", options.seed))
     labels = sum(window.nuclei for window in (*learning, *judging))
-    record = {"fields": len(fields), "labels": labels, "split": split}
-    if labels < FEWEST or not learning or not judging:
-        few = f"{labels} pseudo-labels in {len(fields)} fields are too few to learn from"
+    record = {"fields": len(windows), "labels": labels, "split": split}
+    if labels < FEWEST or not judging:
+        few = f"{labels} labels in {len(windows)} fields are too few to learn from"
         if start is None:
             raise UserError(f"{few} (at least {FEWEST}); mark more fields with train: yes")
         log.warning("%s (at least %d): the starting weights stay", few, FEWEST)
         return Learned(dict(start), [], {**record, "kept": "start", "reason": few})
     scenes = draw_scenes(options.seed, _SCENES, options.threads)
-    first = _round(recipe, learning, judging, scenes, start, options, checkpoint, 1, follow)
-    record["round_1"] = _summary(first)
+    first_file, second_file = checkpoints(checkpoint)
+    first = _round(recipe, learning, judging, scenes, start, options, first_file, follow)
+    record |= {"data_sha256": _digest(learning, judging), "round_1": _summary(first)}
+    kept = "start" if first.step == 0 else "round 1"
     if options.rounds < 2:
-        return Learned(first.best, first.rows, {**record, "kept": "round 1"})
-    grown, added = add_confident(
-        build_segmenter(recipe.engine, first.best, recipe.notes, options.device), learning
-    )
+        return Learned(first.best, first.rows, {**record, "kept": kept})
+    segmenter = build_segmenter(recipe.engine, first.best, recipe.notes, options.device)
+    grown, added = add_confident(segmenter, learning)
     log.info("second round: %d confident nuclei join %d labels", added, labels)
-    rows = first.rows
 
-    def follow_both(more: list[list[float]]) -> None:
-        follow([*rows, *more])
+    def follow_both(rows: list[list[float]]) -> None:
+        follow([*first.rows, *rows])
 
-    second = _round(recipe, grown, judging, scenes, first.best, options, checkpoint, 2, follow_both)
+    again = options._replace(seed=options.seed + 1)
+    second = _round(recipe, grown, judging, scenes, first.best, again, second_file, follow_both)
     record |= {"added": added, "round_2": _summary(second)}
     better = second.value > first.value
-    record["kept"] = "round 2" if better else "round 1"
-    return Learned((second if better else first).best, [*rows, *second.rows], record)
+    record["kept"] = "round 2" if better else kept
+    return Learned((second if better else first).best, [*first.rows, *second.rows], record)
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """Return the checkpoints of the two rounds."""
+    return [path.with_name(f"{path.name}.{number}") for number in (1, 2)]
 
 
 def _split(
-    fields: Sequence[LabelledField], rng: np.random.Generator
+    windows: Mapping[str, Sequence[Window]], rng: np.random.Generator
 ) -> tuple[list[Window], list[Window], str]:
-    """Part learning from judging by field; by window where there are few fields."""
-    if len(fields) >= _ONE_IN:
-        order = rng.permutation(len(fields))
-        held = set(order[::_ONE_IN].tolist())
-        learning = [field for i, field in enumerate(fields) if i not in held]
-        judging = [field for i, field in enumerate(fields) if i in held]
-        return (
-            cut_windows(learning, _WINDOWS, rng),
-            cut_windows(judging, _JUDGED, rng),
-            "by field",
-        )
-    windows = cut_windows(fields, _WINDOWS, rng)
-    judging = windows[::_ONE_IN][:_JUDGED] if len(windows) > 1 else []
-    return [w for i, w in enumerate(windows) if i % _ONE_IN], judging, "by window"
+    """Part learning from judging by field; by window where few fields have labels."""
+    labelled = [found for found in windows.values() if found]
+    by_field = len(labelled) >= _ONE_IN
+    groups = labelled if by_field else [[window] for found in labelled for window in found]
+    order = [groups[i] for i in rng.permutation(len(groups))]
+    if len(order) < 2:
+        return list(chain(*order)), [], "none"
+    judging = list(chain(*order[::_ONE_IN]))[:_JUDGED]
+    learning = list(chain(*(group for i, group in enumerate(order) if i % _ONE_IN)))
+    return learning, judging, "by field" if by_field else "by window"
 
 
-def _round(recipe, learning, judging, scenes, start, options, checkpoint, number, follow) -> Course:
-    seed = options.seed + number - 1
-
+def _round(recipe, learning, judging, scenes, start, options, path, follow) -> Course:
     def draw(step: int) -> Any:
-        rng = generator("fine-tuning step", seed, step)
+        rng = generator("fine-tuning step", options.seed, step)
         examples = [
             draw_example(rng, scenes, recipe.side, recipe.diameter, SMALLEST)
             if rng.random() < _SIMULATED
@@ -165,18 +166,17 @@ def _round(recipe, learning, judging, scenes, start, options, checkpoint, number
         segmenter = build_segmenter(recipe.engine, state, recipe.notes, options.device)
         return agreement(segmenter, judging)
 
-    torch.manual_seed(seed)
-    schedule = Schedule(options.steps, recipe.rate / (2 if start else 1))
+    torch.manual_seed(options.seed)
+    schedule = Schedule(options.steps, recipe.rate / (2 if start else 1), options.seed)
     trainer = Trainer(recipe.build(start), draw, recipe.loss, schedule, options.device)
     origin = {
         "engine": recipe.engine,
         **recipe.notes,
-        "round": number,
-        "seed": seed,
-        **{name: getattr(options, name) for name in ("steps", "threads", "device")},
+        **{name: getattr(options, name) for name in ("steps", "seed", "threads", "device")},
         "learned_from": _digest(learning, judging, start),
+        "code": " ".join(code(f"finetune_{recipe.engine}")),
+        "versions": str(versions()),
     }
-    path = checkpoint.with_name(f"{checkpoint.name}.{number}")
     how = (trainer, validate, _EVERY, path, origin, start is not None, follow)
     try:
         return train(*how)
@@ -187,15 +187,18 @@ def _round(recipe, learning, judging, scenes, start, options, checkpoint, number
 
 
 def _digest(
-    learning: Sequence[Window], judging: Sequence[Window], start: Mapping[str, Tensor] | None
+    learning: Sequence[Window],
+    judging: Sequence[Window],
+    start: Mapping[str, Tensor] | None = None,
 ) -> str:
     """SHA-256 of all that a training starts from."""
     digest = hashlib.sha256()
     for window in (*learning, *judging):
+        digest.update(repr((window.diameter, window.shown.labels.shape)).encode())
         for plane in window.shown:
             digest.update(np.ascontiguousarray(plane))
     for name, value in (start or {}).items():
-        digest.update(name.encode() + value.numpy().tobytes())
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -203,6 +206,6 @@ def _summary(course: Course) -> dict[str, Any]:
     return {
         "best_step": course.step,
         "agreement": course.value,
-        "agreement_at_start": course.rows[0][-1],
+        "agreement_at_start": course.rows[0][-1] if course.rows[0][0] == 0 else None,
         "diverged": course.diverged,
     }

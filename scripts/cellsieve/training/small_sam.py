@@ -140,7 +140,7 @@ def make_trainer(scenes: Sequence[VariedScene], seed: int, steps: int) -> Traine
     def draw(step: int) -> Batch:
         return draw_batch(scenes, seed, step)
 
-    return Trainer(SmallSam(), draw, loss, Schedule(steps, _RATE))
+    return Trainer(SmallSam(), draw, loss, Schedule(steps, _RATE, seed))
 
 
 @torch.inference_mode()

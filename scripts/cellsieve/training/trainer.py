@@ -21,12 +21,15 @@ class Schedule(NamedTuple):
         In all; the learning rate falls to nearly 0 over them.
     rate : float
         The highest learning rate.
+    seed : int
+        Of what the network and its loss draw in training.
     warm_up : int
         Steps over which it rises.
     """
 
     steps: int
     rate: float
+    seed: int
     warm_up: int = 150
 
 
@@ -93,6 +96,8 @@ class Trainer:
     def _advance(self, batch: Any) -> tuple[float, float]:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
+        # of each step, so that a training that was killed goes on alike
+        torch.manual_seed(self.schedule.seed * 1_000_003 + self.step)
         with torch.autocast(self.device, dtype=torch.bfloat16):
             value, figure = self.loss(self.network, _moved(batch, self.device))
         if not torch.isfinite(value):
@@ -106,7 +111,7 @@ class Trainer:
         return value.item(), figure
 
     def _rate(self) -> float:
-        steps, rate, warm_up = self.schedule
+        steps, rate, _, warm_up = self.schedule
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / steps)) + 0.01
         return rate * min(1.0, (self.step + 1) / warm_up) * cosine
 

@@ -1,19 +1,23 @@
 """Pieces of real fields with their pseudo-labels, to train on."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import block_reduce
 
 from cellsieve.simulation.exposure import slope
-from cellsieve.tiles import tiles
+from cellsieve.tiles import parts
 from cellsieve.training.examples import cut
 from cellsieve.training.recipe import Example
 
 _SIDE = 9  # of a window in diameters
 _SIZE_ERROR = 0.2  # standard deviation of the logarithm of an estimated diameter
 _LIGHT_ERROR = 0.4  # and of an estimated intensity
+_FINEST = 48  # px of a nucleus, beyond which a window is kept with less resolution
+_BRIGHTEST = 6e4  # typical nuclei; the largest float16 is little above
 _BLUR = 0.08  # largest sigma, in diameters
 
 
@@ -47,9 +51,9 @@ class Window(NamedTuple):
     Attributes
     ----------
     shown : Example
-        At the field's own scale; the picture is float16.
+        The picture is float16.
     diameter : float
-        Of a typical nucleus in pixels.
+        Of a typical nucleus in pixels of the window.
     nuclei : int
         How many are labelled.
     """
@@ -59,46 +63,47 @@ class Window(NamedTuple):
     nuclei: int
 
 
-def cut_windows(
-    fields: Sequence[LabelledField], count: int, rng: np.random.Generator
-) -> list[Window]:
-    """Cut windows with labelled nuclei out of fields, of each as many if it has them.
+def cut_windows(field: LabelledField, most: int, rng: np.random.Generator) -> list[Window]:
+    """Cut windows with labelled nuclei out of a field.
 
     Parameters
     ----------
-    fields : sequence of LabelledField
-    count : int
-        About how many windows there may be in all: they stay in memory.
+    field : LabelledField
+    most : int
+        How many windows there may be: they stay in memory.
     rng : Generator
+        Chooses among them.
 
     Returns
     -------
     list of Window
+        Parts of the field of about nine diameters; where nuclei are large, seen
+        with less resolution.
     """
-    most = max(1, count // max(1, len(fields)))
-    return [window for field in fields for window in _cut_field(field, most, rng)]
-
-
-def _cut_field(field: LabelledField, most: int, rng: np.random.Generator) -> list[Window]:
-    grid = list(tiles(field.dapi.shape, int(_SIDE * field.diameter)))
-    windows = []
+    side = _SIDE * field.diameter
+    rows, cols = (parts(n, max(1, round(n / side))) for n in field.dapi.shape)
+    grid = list(product(rows, cols))
+    windows: list[Window] = []
     for i in rng.permutation(len(grid)):
-        labels = np.asarray(field.labels[grid[i].core])
-        nuclei = len(np.unique(labels[labels > 0]))
-        if not nuclei:
-            continue
-        picture = np.asarray(field.dapi[grid[i].core], np.float32) / field.intensity
-        shown = Example(
-            picture.clip(0, 6e4).astype(np.float16),
-            np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
-            if labels.min() == 0
-            else labels.astype(np.int32),
-            np.asarray(field.ignored[grid[i].core]) > 0,
-        )
-        windows.append(Window(shown, field.diameter, nuclei))
         if len(windows) == most:
             break
+        window = _cut(field, grid[i])
+        if window.nuclei:
+            windows.append(window)
     return windows
+
+
+def _cut(field: LabelledField, region: tuple[slice, slice]) -> Window:
+    factor = max(1, int(field.diameter // _FINEST))
+    light = np.asarray(field.dapi[region], np.float32) / field.intensity
+    picture = block_reduce(light, factor, np.mean).clip(0, _BRIGHTEST).astype(np.float16)
+    sampled = np.s_[factor // 2 :: factor, factor // 2 :: factor]
+    numbers, labels = np.unique(np.asarray(field.labels[region]), return_inverse=True)
+    labels = labels.reshape(light.shape).astype(np.int32) + int(numbers[0] > 0)
+    ignored = np.asarray(field.ignored[region]) > 0
+    height, width = labels[sampled].shape
+    shown = Example(picture[:height, :width], labels[sampled], ignored[sampled])
+    return Window(shown, field.diameter / factor, int((numbers > 0).sum()))
 
 
 def draw_window(
