@@ -71,7 +71,8 @@ def test_from_cellpose(laboratory):
 @pytest.mark.parametrize(
     ("segmenter", "message"),
     [
-        ("{weights: nothing.safetensors}", "segmenter.weights is 'nothing.safetensors', which is"),
+        ("{weights: nothing.safetensors}", "segmenter.weights: nothing.safetensors: no such file"),
+        ("{weights: config.yaml}", "segmenter.weights: config.yaml: not a safetensors file"),
         ("{method: maskrcnn, network: narrow}", "segmenter.network is 'narrow', but segmenter"),
         ("{method: stardist}", "segmenter.method is 'stardist'; allowed: votes, maskrcnn"),
     ],
