@@ -33,7 +33,7 @@ def test_examples_are_at_the_scale_of_the_model(scenes):
     rng = np.random.default_rng(0)
     examples = [draw_example(rng, scenes, 192, 32.0) for _ in range(40)]
     assert all(picture.shape == labels.shape == (192, 192) for picture, labels, _ in examples)
-    areas = np.concatenate([np.bincount(labels.ravel())[1:] for _, labels in examples])
+    areas = np.concatenate([np.bincount(labels.ravel())[1:] for _, labels, _ in examples])
     # of the whole nuclei; a third lies wholly or partly beyond the border
     assert 2 * np.sqrt(np.median(areas[areas > 100]) / np.pi) == pytest.approx(32, rel=0.3)
 
