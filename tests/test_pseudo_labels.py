@@ -14,6 +14,7 @@ from scipy import ndimage
 from synthetic import ellipse
 from test_mask_table import table
 
+from cellsieve import choices
 from cellsieve.ignore_regions import Region, halo, ignored, paint
 from cellsieve.nucleus_checks import CHECKS, complaints, quality
 from cellsieve.pseudo_labels import COLUMNS, SOURCES
@@ -316,7 +317,8 @@ def test_every_source_can_be_asked_for():
     done = subprocess.run(
         [sys.executable, SCRIPT, "--help"], check=True, capture_output=True, text=True
     )
-    assert "{" + ",".join(SOURCES) + "}" in done.stdout
+    assert "{" + ",".join(choices.SOURCES) + "}" in done.stdout
+    assert set(choices.SOURCES) == set(SOURCES)
 
 
 # ---------------------------------------------------------------- the parts
