@@ -223,6 +223,22 @@ def test_a_training_that_was_killed_ends_the_same(laboratory, tmp_path, monkeypa
         assert all(torch.equal(whole.state[name], v) for name, v in learned.state.items())
 
 
+def test_a_second_round_is_kept_only_if_it_agrees_better(laboratory, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetuning, "_EVERY", 1)
+    monkeypatch.setattr(finetuning, "_SCENES", 4)
+    start = read_weights(SHIPPED / "votes.safetensors").state
+    windows = cut_training_windows(laboratory / "fields.tsv", "pseudo", seed=0)
+    options, seen = finetuning.Options(1, 2, 0, 1, "cpu"), []
+    learned = finetuning.finetune(RECIPE, windows, start, options, tmp_path / "c", seen.append)
+    record = learned.record
+    assert record["added"] > 0  # of the third of the nuclei that has no label
+    assert [row[0] for row in learned.rows] == [0, 1, 0, 1]
+    assert seen[-1][:2] == learned.rows[:2]
+    better = record["round_2"]["agreement"] > record["round_1"]["agreement"]
+    assert (record["kept"] == "round 2") == better
+    assert record["round_2"]["agreement_at_start"] == record["round_1"]["agreement"]
+
+
 def test_good_weights_are_not_made_worse(laboratory, tmp_path):
     """Two steps at full speed are no improvement: the weights that it began with stay."""
     start = SHIPPED / "votes.safetensors"

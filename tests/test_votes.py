@@ -5,9 +5,10 @@ import pytest
 import torch
 from synthetic import draw_field
 
+from cellsieve import choices
 from cellsieve.errors import UserError
 from cellsieve.metrics import iou_matrix, match
-from cellsieve.segmenters import load_segmenter, save_segmenter
+from cellsieve.segmenters import ENGINES, load_segmenter, save_segmenter
 from cellsieve.segmenters.halves import join_halves
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.segmenters.votes import DIAMETER, VoteSegmenter, draw, group
@@ -190,3 +191,7 @@ def halves(brightness=1.0, width=24, second=(0.0, 12.0)):
 )
 def test_halves_of_a_nucleus_are_joined_and_neighbours_are_not(pair, joined):
     assert join_halves(*pair).tolist() == ([0, 1, 1] if joined else [0, 1, 2])
+
+
+def test_engines_have_one_list_of_names():
+    assert tuple(ENGINES) == choices.ENGINES

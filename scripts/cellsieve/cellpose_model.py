@@ -11,11 +11,10 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from cellsieve.devices import choose_device
-from cellsieve.duplicates import duplicates
 from cellsieve.errors import UserError
 from cellsieve.mask_table import BOX, draw
 from cellsieve.network_segmentation import View
-from cellsieve.prompted import SAM_MASKS
+from cellsieve.prompted import SAM_MASKS, as_mask_table
 from cellsieve.provenance import file_sha256
 from cellsieve.rescaled import Rescaled
 from cellsieve.run_length import encode
@@ -25,7 +24,6 @@ from cellsieve.weights import read_catalogue, verified
 
 ADDRESS = "https://www.cellpose.org/models/nucleitorch_0"
 _NUCLEI = "nucleitorch_"  # how the files of Cellpose's model `nuclei` are called
-_SAME_OBJECT = 0.8  # IoU
 
 
 def find_checkpoint(model: str, folder: Path | str) -> Path:
@@ -148,7 +146,8 @@ def outline_field(
         boxes = ndimage.find_objects(nuclei.labels)
         for row in rows:
             found[row] = _answer(table.iloc[[row]], nuclei, boxes, piece)
-    return _as_table(pd.DataFrame(found), table)
+    # only answers to prompts have a stability
+    return as_mask_table(pd.DataFrame(found).assign(stability=np.nan), table)
 
 
 def _answer(
@@ -178,12 +177,3 @@ def _row(box: Sequence[int], mask: np.ndarray, confidence: float) -> dict[str, A
         "area_px": np.count_nonzero(mask),
         "predicted_iou": confidence,
     }
-
-
-def _as_table(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Add candidates and duplicates: two candidates may be one nucleus."""
-    repeats = duplicates(found, _SAME_OBJECT)
-    found["candidate"], found["stability"] = table["candidate"], np.nan
-    better = pd.Series(table["candidate"].to_numpy()[repeats], dtype="Int64")
-    found["duplicate_of"] = better.mask(repeats < 0)
-    return found[list(SAM_MASKS)]

@@ -77,6 +77,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """Parse a whole number from 0; for ``type=`` of an option."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed: a whole number from 0")
+    return int(text)
+
+
 def existing_file(text: str) -> Path:
     """Argparse type: the path of a file that must exist."""
     path = Path(text)

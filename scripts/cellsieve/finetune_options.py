@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellsieve.cli import existing_file, positive
+from cellsieve.cli import existing_file, positive, whole
 from cellsieve.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_finetune_options(options: argparse.ArgumentParser) -> None:
         choices=[1, 2],
         help="2: once more, with the first round's confident nuclei as labels too",
     )
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seed", type=whole, default=0)
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options.add_argument(

@@ -117,7 +117,7 @@ def answer_field(
                 top, left, bottom, right = boxes[row]
                 mask = np.zeros((bottom - top, right - left), bool)
             found[row] = mask_row(top, left, mask, asked.answers, n, choice[n])
-    return _as_table(pd.DataFrame(found), table)
+    return as_mask_table(pd.DataFrame(found), table)
 
 
 def ask(
@@ -182,8 +182,22 @@ def mask_row(
     }
 
 
-def _as_table(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Add candidates and duplicates."""
+def as_mask_table(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Say of which candidate each mask is, and which repeats another one.
+
+    Parameters
+    ----------
+    found : DataFrame
+        A row a mask, columns as in `SAM_MASKS` but ``candidate`` and
+        ``duplicate_of``; changed in place.
+    table : DataFrame
+        The candidates, in the same order.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `SAM_MASKS`.
+    """
     repeats = duplicates(found, _SAME_OBJECT)
     found["candidate"] = table["candidate"]
     better = pd.Series(table["candidate"].to_numpy()[repeats], dtype="Int64")

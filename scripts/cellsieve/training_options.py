@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from cellsieve.cli import positive
+from cellsieve.cli import positive, whole
 
 _OF_THE_RESULT = ("seed", "steps", "scenes", "threads")
 
@@ -14,7 +14,7 @@ def add_training_options(options: argparse.ArgumentParser, steps: int) -> None:
     options.add_argument(
         "--scenes", type=positive, default=4000, help="simulated scenes to draw from"
     )
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seed", type=whole, default=0)
     options.add_argument("--threads", type=positive, default=2)
     options.add_argument("--checkpoint", required=True, help="is gone on from if it exists (.pt)")
     options.add_argument("--weights", required=True, help="output (.safetensors)")

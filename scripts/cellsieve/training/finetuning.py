@@ -110,25 +110,23 @@ def finetune(
         log.warning("%s (at least %d): the starting weights stay", few, FEWEST)
         return Learned(dict(start), [], {**record, "kept": "start", "reason": few})
     scenes = draw_scenes(options.seed, _SCENES, options.threads)
-    first_file, second_file = checkpoints(checkpoint)
-    first = _round(recipe, learning, judging, scenes, start, options, first_file, follow)
+    one, two = checkpoints(checkpoint)
+    first = _round(recipe, learning, judging, scenes, start, options, one, follow)
     record |= {"data_sha256": _digest(learning, judging), "round_1": _summary(first)}
-    kept = "start" if first.step == 0 else "round 1"
-    if options.rounds < 2:
-        return Learned(first.best, first.rows, {**record, "kept": kept})
-    segmenter = build_segmenter(recipe.engine, first.best, recipe.notes, options.device)
-    grown, added = add_confident(segmenter, learning)
-    log.info("second round: %d confident nuclei join %d labels", added, labels)
+    best, rows, record["kept"] = first, first.rows, "round 1" if first.step else "start"
+    if options.rounds == 2:
 
-    def follow_both(rows: list[list[float]]) -> None:
-        follow([*first.rows, *rows])
+        def follow_both(new: list[list[float]]) -> None:
+            follow([*first.rows, *new])
 
-    again = options._replace(seed=options.seed + 1)
-    second = _round(recipe, grown, judging, scenes, first.best, again, second_file, follow_both)
-    record |= {"added": added, "round_2": _summary(second)}
-    better = second.value > first.value
-    record["kept"] = "round 2" if better else kept
-    return Learned((second if better else first).best, [*first.rows, *second.rows], record)
+        segmenter = build_segmenter(recipe.engine, first.best, recipe.notes, options.device)
+        grown, record["added"] = add_confident(segmenter, learning)
+        again = options._replace(seed=options.seed + 1)
+        second = _round(recipe, grown, judging, scenes, first.best, again, two, follow_both)
+        rows, record["round_2"] = [*first.rows, *second.rows], _summary(second)
+        if second.value > first.value:
+            best, record["kept"] = second, "round 2"
+    return Learned(best.best, rows, record)
 
 
 def checkpoints(path: Path) -> list[Path]:
