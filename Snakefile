@@ -26,4 +26,7 @@ rule all:
 
 
 onsuccess:
-    print(f"The report is at {out('report/index.html')}")
+    # other targets than all may have made another page, or none
+    for page in ("report", "benchmark"):
+        if Path(out(f"{page}/index.html")).exists():
+            print(f"The {page} is at {out(f'{page}/index.html')}")
