@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellsieve.benchmark_choices import METHODS, NO_WEIGHTS
+from cellsieve.benchmark_choices import METHODS
 from cellsieve.cli import existing_file, parser, positive, run
 
 if TYPE_CHECKING:
     import zarr
 
-    from cellsieve.benchmark_methods import Field, Method
+    from cellsieve.benchmark_methods import Field, Method, Unavailable
 
 log = logging.getLogger("benchmark_method")
 
@@ -63,19 +63,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _segment(
-    rows: Sequence[dict[str, str]], method: "Method | None", store: "zarr.Group", beside: str
+    rows: Sequence[dict[str, str]], method: "Method | Unavailable", store: "zarr.Group", beside: str
 ) -> list[tuple[Any, ...]]:
     """Fill the store; return rows of the table of times."""
-    if method is None:
-        store.attrs.update({"network": "", "device": "", "note": NO_WEIGHTS})
-        log.info(NO_WEIGHTS)
-        return []
-    store.attrs.update({"network": method.network, "device": method.device, "note": ""})
-
     import zarr
     from tqdm import tqdm
 
+    from cellsieve.benchmark_methods import Unavailable
     from cellsieve.files import scratch
+
+    if isinstance(method, Unavailable):
+        store.attrs.update({"network": "", "device": "", "note": method.note})
+        log.info(method.note)
+        return []
+    store.attrs.update({"network": method.network, "device": method.device, "note": ""})
 
     times = []
     with scratch(beside) as folder:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from synthetic import draw_field, write_stage
 
+from cellsieve.errors import TrainingError
 from cellsieve.plan import SHIPPED, write_manifest
-from cellsieve.segmenters import load_segmenter, read_weights, save_segmenter
+from cellsieve.segmenters import load_segmenter, read_notes, read_weights, save_segmenter
 from cellsieve.segmenters.interface import Outlined
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.stores import add_plane, create_zip
@@ -291,6 +292,25 @@ def test_a_training_that_teaches_nothing_is_no_model(laboratory, tmp_path):
     assert done.returncode == 2
     assert "1 steps taught nothing" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_failed_training_can_be_recorded(laboratory, tmp_path):
+    """A benchmark shows it as a row; nothing segments with it."""
+    done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 1, "--on-failure", "record")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(TrainingError, match="the training failed: 1 steps taught nothing"):
+        read_notes(tmp_path / "weights.safetensors", "votes")
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["kept"] == "nothing"
+    assert record["reason"].startswith("1 steps taught nothing")
+
+
+def test_a_manifest_without_rows_is_refused(laboratory, tmp_path):
+    header = (laboratory / "fields.tsv").read_text().splitlines()[0]
+    (tmp_path / "fields.tsv").write_text(f"{header}\n")
+    done = finetune(tmp_path / "fields.tsv", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("fields.tsv: no rows; allowed: at least one field")
 
 
 def test_weights_of_another_engine_are_no_start(laboratory, tmp_path):

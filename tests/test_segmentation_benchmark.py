@@ -24,7 +24,7 @@ from cellsieve.errors import UserError
 from cellsieve.folds import fold_of
 from cellsieve.pictures import OUTLINE
 from cellsieve.segmentation_benchmark import COLUMNS, FIGURES
-from cellsieve.segmenters import save_segmenter
+from cellsieve.segmenters import save_failure, save_segmenter
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.stores import add_plane, create_zip, open_labels, open_zip
 
@@ -272,6 +272,17 @@ def test_command_lines(fields):
         nuclei = np.unique(truth[:]).size - 1
     assert pd.read_csv(fields / "f.csv").query("field == 'one'")["true"].tolist() == [nuclei] * 2
     assert METHODS["votes"] in (fields / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_training_that_failed_is_a_row(fields):
+    save_failure(fields / "failed.safetensors", "cellpose", "1 steps taught nothing")
+    benchmark_method.main(segment(fields, "watershed"))
+    benchmark_method.main(segment(fields, "cellpose", fields / "failed.safetensors"))
+    call("benchmark_segmentation", arguments(fields, "watershed", "cellpose"))
+    table = pd.read_csv(fields / "t.csv", index_col="method")
+    assert table.loc["cellpose", "note"].endswith("the training failed: 1 steps taught nothing")
+    assert pd.isna(table.loc["cellpose", "ap50"])
+    assert table.loc["watershed", "ap50"] > 0.8
 
 
 def test_same_labels_again(fields):

@@ -27,6 +27,15 @@ def perfect(labels):
     return np.where(nucleus, 6, -6).astype(np.float32), offsets
 
 
+def test_pixels_near_two_nuclei_weigh_more():
+    labels = np.zeros((3, 14), int)
+    labels[:, 2:5], labels[:, 6:12] = 5, 2  # one pixel apart
+    weight = targets(labels, labels < 0)[2]
+    # within 2 px of both: columns 4 to 6; labels may have any order
+    assert weight[1].tolist() == [1, 1, 1, 1, 5, 5, 5, 1, 1, 1, 1, 1, 1, 1]
+    assert targets(labels, labels == 0)[2][1, 4:7].tolist() == [5, 0, 5]
+
+
 def test_offsets_lead_to_the_centre():
     labels = np.zeros((12, 16), int)
     labels[2:5, 4:9] = 3

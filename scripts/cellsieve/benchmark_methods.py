@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from cellsieve.benchmark_choices import NO_WEIGHTS
 from cellsieve.cellpose_model import load_cellpose
 from cellsieve.devices import choose_device
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError, UserError
 from cellsieve.folds import fold_of
 from cellsieve.network_segmentation import segment_with_network
 from cellsieve.promptable import load_model
@@ -72,9 +73,15 @@ class Method(NamedTuple):
     segment: Segment
 
 
+class Unavailable(NamedTuple):
+    """A method that cannot be run, and why, for the table."""
+
+    note: str
+
+
 def load_method(
     name: str, weights: Sequence[Path | str], device: str, threads: int, fields: Sequence[str]
-) -> Method | None:
+) -> Method | Unavailable:
     """Make a method ready.
 
     Parameters
@@ -93,8 +100,9 @@ def load_method(
 
     Returns
     -------
-    Method or None
-        None when there are no weights of ``cellpose_downloaded``.
+    Method or Unavailable
+        The latter when there are no weights of ``cellpose_downloaded``, or a training
+        failed.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def load_method(
         return Method(_COARSE, "cpu", _watershed)
     weights = [Path(path) for path in weights]
     if name == "cellpose_downloaded" and not any(path.is_file() for path in weights):
-        return None
+        return Unavailable(NO_WEIGHTS)
     if not weights:
         raise UserError(f"method {name}: its weights are missing; allowed: --weights FILE")
     device, described = _prepare(device, threads)
@@ -119,7 +127,10 @@ def load_method(
         segmenters = [load_cellpose(path, device)]
         return Method(f"cellpose, {path.name}", described, _networks(segmenters, fields))
     engine = name.partition("_")[0]
-    segmenters = [load_segmenter(path, device, engine) for path in weights]
+    try:
+        segmenters = [load_segmenter(path, device, engine) for path in weights]
+    except TrainingError as error:
+        return Unavailable(str(error))
     notes = read_weights(weights[0]).notes
     network = ", ".join(notes[key] for key in _NETWORK if key in notes)
     return Method(network, described, _networks(segmenters, fields))

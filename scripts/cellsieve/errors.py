@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class TrainingError(UserError):
+    """A training that came to nothing: too few labels, a loss without end, no agreement."""
+
+
 class BadFieldError(Exception):
     """A field whose image cannot be decoded or used.
 

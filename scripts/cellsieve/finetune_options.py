@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellsieve.cli import existing_file, positive, whole
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError, UserError
 
 if TYPE_CHECKING:
     from cellsieve.training.recipe import Recipe
@@ -44,6 +44,12 @@ def add_finetune_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--checkpoint", required=True, type=Path, help="for going on; .1 and .2 are added"
     )
+    options.add_argument(
+        "--on-failure",
+        default="stop",
+        choices=["stop", "record"],
+        help="a training that teaches nothing: stop, or write that in place of the weights",
+    )
     options.add_argument("--weights", required=True, help="output (.safetensors)")
     options.add_argument("--curve", required=True, help="output (.csv)")
     options.add_argument("--picture", required=True, help="output, the curve (.png)")
@@ -64,7 +70,7 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
 
     from cellsieve.devices import choose_device
     from cellsieve.files import write_json
-    from cellsieve.segmenters import save_segmenter
+    from cellsieve.segmenters import save_failure, save_segmenter
     from cellsieve.training import load_recipe
     from cellsieve.training.curve import write_curve
     from cellsieve.training.finetuning import Options, checkpoints, finetune
@@ -80,13 +86,22 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
 
     plan = Options(args.steps, args.rounds, args.seed, args.threads, choose_device(args.device))
     windows = cut_training_windows(args.fields, args.labels, args.seed, args.fold)
-    learned = finetune(recipe, windows, start, plan, args.checkpoint, follow)
-    save_segmenter(args.weights, learned.state, recipe.engine, recipe.notes)
-    follow(learned.rows)
-    write_json(args.record, {**learned.record, **_origin(args, engine, recipe.notes)})
+    try:
+        learned = finetune(recipe, windows, start, plan, args.checkpoint, follow)
+    except TrainingError as error:
+        if args.on_failure == "stop":
+            raise
+        log.warning("%s", error)
+        save_failure(args.weights, engine, str(error))
+        rows, record = [], {"kept": "nothing", "reason": str(error)}
+    else:
+        save_segmenter(args.weights, learned.state, recipe.engine, recipe.notes)
+        rows, record = learned.rows, learned.record
+    follow(rows)
+    write_json(args.record, {**record, **_origin(args, engine, recipe.notes)})
     for file in checkpoints(args.checkpoint):
         file.unlink(missing_ok=True)
-    log.info("kept: %s", learned.record["kept"])
+    log.info("kept: %s", record["kept"])
 
 
 def _start(path: Path | None, recipe: "Recipe") -> Any:

@@ -25,7 +25,8 @@ def read_manifest(path: Path | str, required: Sequence[str]) -> list[dict[str, s
     Raises
     ------
     UserError
-        When columns are missing or a row has another number of cells.
+        When columns are missing, a row has another number of cells, or there is
+        none.
     """
     with Path(path).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))
@@ -35,4 +36,6 @@ def read_manifest(path: Path | str, required: Sequence[str]) -> list[dict[str, s
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise UserError(f"{path}, row {number}: {len(row)} cells for {len(header)} columns")
+    if len(rows) < 2:
+        raise UserError(f"{path}: no rows; allowed: at least one field")
     return [dict(zip(header, row, strict=True)) for row in rows[1:]]

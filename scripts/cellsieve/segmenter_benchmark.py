@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from math import nan
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,8 +31,9 @@ CASES = {
     "segment": "segment.py, the whole command",
     "cellpose_network": "CellposeModel.eval without masks; float32, random weights",
     "cellpose": "the same, and its dynamics on ideal flows of the nuclei that segment.py found",
-    "maskrcnn": "Mask R-CNN ResNet-50, some tiles; bfloat16, random weights, as proposals the boxes"
-    " of the nuclei that segment.py found; without stitching",
+    "maskrcnn": "Mask R-CNN ResNet-50, some tiles; float32 as torchvision runs it, random weights,"
+    " as proposals the boxes of the nuclei that segment.py found; without stitching",
+    "maskrcnn_bfloat16": "the same as this project runs it, in bfloat16",
 }
 
 
@@ -129,9 +131,9 @@ def compare(
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         job = Job(dapi, qc, weights, threads, tiles, Path(folder))
-        for case in (_segment, _cellpose, _maskrcnn):
+        for measure in (_segment, _cellpose, _maskrcnn, partial(_maskrcnn, bfloat16=True)):
             for _ in range(repeats):
-                runs += _apart(case, job)
+                runs += _apart(measure, job)
                 done = runs[-1]
                 log.info("%s: %.1f s for %.3g of the field", done.case, done.seconds, done.share)
     return summarise(runs)
@@ -175,10 +177,10 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _apart(case: Callable[[Job], list[Run]], job: Job) -> list[Run]:
-    """Run a case in a process of its own, so that its peak memory is its own."""
+def _apart(measure: Callable[[Job], list[Run]], job: Job) -> list[Run]:
+    """Measure in a process of its own, so that its peak memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(case, job).result()
+        return pool.submit(measure, job).result()
 
 
 def _peak_mb(whose: int = resource.RUSAGE_SELF) -> float:
@@ -268,7 +270,7 @@ def _ideal(labels: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
     return flows, np.where(labels > 0, np.float32(5), np.float32(-5))
 
 
-def _maskrcnn(job: Job) -> list[Run]:
+def _maskrcnn(job: Job, bfloat16: bool = False) -> list[Run]:
     begun = time.perf_counter()
     import math
 
@@ -281,7 +283,7 @@ def _maskrcnn(job: Job) -> list[Run]:
     from cellsieve.tiles import tiles
 
     torch.set_num_threads(job.threads)
-    segmenter, proposals = random_maskrcnn()
+    segmenter, proposals = random_maskrcnn(bfloat16)
     network = segmenter.detect = _Timed(segmenter.detect)
     qc = json.loads(job.qc.read_text(encoding="utf-8"))
     scale = segmenter.diameter / qc["diameter_px"]
@@ -302,7 +304,8 @@ def _maskrcnn(job: Job) -> list[Run]:
             seconds += time.perf_counter() - begun
     given = sum(len(nuclei[n]) for n in chosen)
     share = share_of(regions, chosen)
-    return [Run("maskrcnn", seconds, _peak_mb(), given, start, network.seconds, share)]
+    case = "maskrcnn_bfloat16" if bfloat16 else "maskrcnn"
+    return [Run(case, seconds, _peak_mb(), given, start, network.seconds, share)]
 
 
 class KnownBoxes:
@@ -319,8 +322,13 @@ class KnownBoxes:
         return [self.boxes], [None]
 
 
-def random_maskrcnn() -> "tuple[MaskRcnnSegmenter, KnownBoxes]":
+def random_maskrcnn(bfloat16: bool = False) -> "tuple[MaskRcnnSegmenter, KnownBoxes]":
     """Return Mask R-CNN ResNet-50 of random weights, and what it takes for its proposals.
+
+    Parameters
+    ----------
+    bfloat16 : bool
+        Whether it computes as it does in this project, or in float32 as in torchvision.
 
     Notes
     -----
@@ -338,6 +346,7 @@ def random_maskrcnn() -> "tuple[MaskRcnnSegmenter, KnownBoxes]":
     backbone = "resnet50"
     state = MaskRcnn(backbone).state_dict()
     segmenter = MaskRcnnSegmenter(state, {"backbone": backbone}, "random", "cpu")
+    segmenter.bfloat16 = bfloat16
     proposals = segmenter.network.rpn.filter_proposals = KnownBoxes()
     heads = segmenter.network.roi_heads
     heads.score_thresh, heads.nms_thresh = -1.0, 1.0

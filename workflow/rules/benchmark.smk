@@ -49,7 +49,7 @@ rule benchmark_finetune:
     shell:
         "python {params.script} --fields {input.manifest:q} --labels pseudo {params.start:q}"
         " {params.network} {params.steps} --seed {params.seed} --device {params.device}"
-        " --threads {params.threads} --checkpoint {params.checkpoint:q}"
+        " --on-failure record --threads {params.threads} --checkpoint {params.checkpoint:q}"
         " --weights {output.weights:q} --curve {output.curve:q} --picture {output.picture:q}"
         " --record {output.record:q} > {log:q} 2>&1"
 
@@ -92,8 +92,8 @@ rule benchmark_finetune_human:
     shell:
         "python {params.script} --fields {input.manifest:q} --labels truth"
         " --fold {wildcards.fold}/{params.folds} {params.network} {params.steps}"
-        " --seed {params.seed} --device {params.device} --threads {params.threads}"
-        " --checkpoint {params.checkpoint:q} --weights {output.weights:q}"
+        " --seed {params.seed} --device {params.device} --on-failure record"
+        " --threads {params.threads} --checkpoint {params.checkpoint:q} --weights {output.weights:q}"
         " --curve {output.curve:q} --picture {output.picture:q} --record {output.record:q}"
         " > {log:q} 2>&1"
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError, UserError
 from cellsieve.segmenters.interface import Segmenter
 
-VERSION = "1"  # of what the weights of an engine mean
+VERSION = "2"  # of what the weights of an engine mean
 _NOTES = "cellsieve"
+_FAILED = "failed"  # the note of a training that has no weights to show
 _LONGEST = 10_000_000  # bytes of a header; what claims more is no such file
 
 
@@ -74,6 +75,11 @@ def save_segmenter(
         part.chmod(0o644)  # written for its owner alone
 
 
+def save_failure(path: Path | str, engine: str, reason: str) -> None:
+    """Write, in the place of weights, why a training has none; see `read_notes`."""
+    save_segmenter(path, {}, engine, {_FAILED: reason})
+
+
 class Weights(NamedTuple):
     """What a file of weights holds.
 
@@ -102,6 +108,8 @@ def read_notes(path: Path | str, engine: str | None = None) -> dict[str, str]:
     ------
     UserError
         If there is no such file, or it holds other weights.
+    TrainingError
+        If it tells of a training that failed.
     """
     path = Path(path)
     if not path.is_file():
@@ -119,6 +127,8 @@ def read_notes(path: Path | str, engine: str | None = None) -> dict[str, str]:
         raise UserError(f"{path}: weights of the engine {found}, but {engine} is asked for")
     if version != VERSION:
         raise UserError(f"{path}: weights of version {version}, but this cellsieve reads {VERSION}")
+    if _FAILED in notes:
+        raise TrainingError(f"{path}: no weights, the training failed: {notes[_FAILED]}")
     return notes
 
 

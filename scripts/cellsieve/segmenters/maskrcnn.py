@@ -16,7 +16,13 @@ _VISIBLE = 0.5  # share of a nucleus that surer ones must leave
 
 
 class MaskRcnnSegmenter:
-    """`MaskRcnn` as a `cellsieve.segmenters.interface.Segmenter`."""
+    """`MaskRcnn` as a `cellsieve.segmenters.interface.Segmenter`.
+
+    Attributes
+    ----------
+    bfloat16 : bool
+        Whether the network computes in bfloat16, as fields are segmented, or in float32.
+    """
 
     engine = "maskrcnn"
     diameter = DIAMETER
@@ -33,6 +39,7 @@ class MaskRcnnSegmenter:
         # not the best so many: what is kept must not depend on the rest of a picture
         network.rpn.score_thresh = _POSSIBLE
         self.halo = network.sight
+        self.bfloat16 = True
         self.network = network.to(device, memory_format=torch.channels_last)
         self.name = name
         self.device = device
@@ -53,7 +60,7 @@ class MaskRcnnSegmenter:
         """Return boxes (n, 4), falling scores (n,) and masks (n, 28, 28), all float32."""
         batch = torch.from_numpy(np.ascontiguousarray(picture, np.float32))[None, None]
         batch = batch.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bfloat16):
             found = self.network(batch)[0]
         boxes, scores = (found[name].cpu().numpy() for name in ("boxes", "scores"))
         return boxes, scores, found["masks"][:, 0].float().cpu().numpy()

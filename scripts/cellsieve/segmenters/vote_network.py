@@ -11,6 +11,7 @@ from cellsieve.convolutions import Residual, contrast, convolution
 STRIDE = 16  # sides of pictures are multiples of it
 _WIDTHS = (32, 48, 64, 96)  # channels at stride 2, 4, 8 and 16
 _OUTPUTS = 3
+_BRIGHT = 3.0  # typical nuclei, beyond which the linear scale is cut off
 _REACH = 16.0  # px, half a typical diameter: the unit in which the network counts offsets
 
 
@@ -29,7 +30,7 @@ class VoteNetwork(nn.Module):
     def __init__(self):
         super().__init__()
         first = _WIDTHS[0]
-        self.stem = nn.Sequential(convolution(4, first), Residual(first))
+        self.stem = nn.Sequential(convolution(8, first), Residual(first))
         self.down = nn.ModuleList(
             nn.Sequential(convolution(a, b, 2), Residual(b), Residual(b))
             for a, b in pairwise(_WIDTHS)
@@ -51,7 +52,9 @@ class VoteNetwork(nn.Module):
         Tensor, (B, 3, h, w)
             Logit of nucleus; rows and columns from the pixel to its centre, px.
         """
-        levels = [self.stem(functional.pixel_unshuffle(contrast(pictures), 2))]
+        # where two nuclei touch, a fifth less light is plain to see on a linear scale only
+        seen = torch.cat([contrast(pictures), pictures.clamp(0, _BRIGHT) / 2], 1)
+        levels = [self.stem(functional.pixel_unshuffle(seen, 2))]
         for stage in self.down:
             levels.append(stage(levels[-1]))
         found = levels.pop()

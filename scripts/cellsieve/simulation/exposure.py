@@ -40,6 +40,9 @@ def expose_varied(rng: np.random.Generator, scene: VariedScene) -> np.ndarray:
     inside = scene.labels > 0
     typical = np.median(seen[inside]) if inside.any() else 1.0
     scale = max(typical, 1e-3) * np.exp(0.4 * rng.standard_normal())
+    if rng.random() < 0.5:  # files are not always proportional to the light
+        gamma = np.clip(np.exp(0.3 * rng.standard_normal()), 0.55, 1.8)
+        return ((seen / scale) ** gamma).astype(np.float32)
     return (seen / scale).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from cellsieve.simulation.layout import place
 from cellsieve.simulation.nucleus import draw_nucleus, reach
 from cellsieve.simulation.optics import add_spot, blur
-from cellsieve.simulation.texture import texture
+from cellsieve.simulation.stray_light import cytoplasm, debris, fibres, ghosts, haze
 
 
 class VariedScene(NamedTuple):
@@ -61,6 +61,12 @@ class Style:
         Brightness around nuclei.
     glare : float
         Brightest debris, in typical nuclei; 0 for a clean slide.
+    fibres : float
+        Mean number of threads and flakes to a scene, as bright as nuclei; 0 for a clean slide.
+    ghosts : float
+        Mean number of nuclei far out of focus to the square of a diameter.
+    halo, halo_reach : float
+        Share of the light that thick samples scatter, and how far, in diameters.
     haze : float
         Brightness of the light from out of focus.
     """
@@ -83,6 +89,10 @@ class Style:
     defocus: float
     cytoplasm: float
     glare: float
+    fibres: float
+    ghosts: float
+    halo: float
+    halo_reach: float
     haze: float
 
 
@@ -107,6 +117,10 @@ def draw_style(rng: np.random.Generator) -> Style:
         defocus=rng.choice([0.0, rng.uniform(0, 0.08)]),
         cytoplasm=rng.choice([0.0, 0.0, rng.uniform(0.02, 0.3)]),
         glare=rng.choice([0.0, 0.0, _between(rng, 1, 40)]),
+        fibres=rng.choice([0.0, 2.0], p=[0.75, 0.25]),
+        ghosts=rng.choice([0.0, 0.06], p=[0.7, 0.3]),
+        halo=rng.choice([0.0, rng.uniform(0.1, 0.5)], p=[0.6, 0.4]),
+        halo_reach=rng.uniform(0.3, 1.0),
         haze=rng.choice([0.0, rng.uniform(0, 0.3)]),
     )
 
@@ -143,12 +157,19 @@ def draw_scene(rng: np.random.Generator, diameter: float, side: int) -> VariedSc
         if not np.isnan(centre[0]):
             _add_nucleus(rng, sheet, style, centre, radius, diameter)
     light = sheet.light
-    light += _surroundings(rng, style, sheet.labels > 0, diameter)
-    light += _debris(rng, style, side, diameter)
+    if style.cytoplasm:
+        light += style.cytoplasm * cytoplasm(rng, sheet.labels > 0, diameter)
+    if style.glare:
+        light += style.glare * debris(rng, side, diameter)
+    if style.fibres:
+        light += fibres(rng, side, diameter, style.fibres)
     light = blur(light, style.blur * diameter)
+    if style.ghosts:
+        light += ghosts(rng, side, diameter, style.ghosts)
+    if style.halo:
+        light += style.halo * (blur(light, style.halo_reach * diameter) - light)
     if style.haze:
-        clouds = 0.5 + 0.5 * np.tanh(texture(rng, light.shape, 3 * diameter, width=1.5))
-        light += np.float32(style.haze) * clouds
+        light += style.haze * haze(rng, side, diameter)
     return VariedScene(light.astype(np.float32), sheet.labels, diameter)
 
 
@@ -226,28 +247,3 @@ def _stack(rng, sheet, style, centre, half, nucleus, density, diameter) -> None:
     sheet.light[here] += density
     owners[mask] = sheet.count
     deepest[mask] = depth[mask]
-
-
-def _surroundings(rng, style: Style, nuclei: np.ndarray, diameter: float) -> np.ndarray:
-    """Cytoplasm: a ragged, dim neighbourhood of the nuclei."""
-    if not style.cytoplasm:
-        return np.zeros(nuclei.shape, np.float32)
-    near = ndimage.gaussian_filter(nuclei.astype(np.float32), rng.uniform(0.2, 0.6) * diameter)
-    ragged = np.exp(0.5 * texture(rng, nuclei.shape, 0.5 * diameter, width=1.5))
-    return np.float32(style.cytoplasm) * np.clip(2 * near, 0, 1) * ragged
-
-
-def _debris(rng, style: Style, side: int, diameter: float) -> np.ndarray:
-    """Bright clumps and fragments that are no nuclei."""
-    light = np.zeros((side, side), np.float32)
-    if not style.glare:
-        return light
-    for _ in range(1 + rng.poisson(0.02 * (side / diameter) ** 2)):
-        y, x = rng.uniform(0, side, 2)
-        spread = diameter * rng.uniform(0.02, 0.25)
-        for _ in range(1 + rng.poisson(3)):
-            size = diameter * rng.uniform(0.02, 0.12)
-            strength = style.glare * rng.random() ** 2
-            dy, dx = rng.normal(0, spread, 2)
-            add_spot(light, y + dy, x + dx, size, 2 * np.pi * size**2 * strength)
-    return light

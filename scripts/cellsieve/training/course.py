@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError, UserError
 from cellsieve.files import atomic
 from cellsieve.training.trainer import Trainer
 
@@ -83,8 +83,9 @@ def train(
     OtherTrainingError
         If the checkpoint is of another training.
     UserError
-        If the checkpoint is damaged, or no weights ever had a validation
-        above 0.
+        If the checkpoint is damaged.
+    TrainingError
+        If no weights ever had a validation above 0.
     """
     course = _resumed(trainer, checkpoint, origin)
     if course is None:
@@ -108,7 +109,7 @@ def train(
         follow(course.rows)
     if not course.best:
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
-        raise UserError(
+        raise TrainingError(
             f"{what}: no weights agree with any label kept for validation; check what it learns"
             " from, begin with other weights or take more steps"
         )

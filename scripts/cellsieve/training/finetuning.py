@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError
 from cellsieve.provenance import code, versions
 from cellsieve.segmenters import build_segmenter
 from cellsieve.simulation.draws import generator
@@ -97,8 +97,9 @@ def finetune(
 
     Raises
     ------
-    UserError
-        If there are too few labels and no weights to fall back to.
+    TrainingError
+        If there are too few labels and no weights to fall back to, or training
+        taught nothing.
     """
     learning, judging, split = _split(windows, generator("split", options.seed))
     labels = sum(window.nuclei for window in (*learning, *judging))
@@ -106,7 +107,7 @@ def finetune(
     if labels < FEWEST or not judging:
         few = f"{labels} labels in {len(windows)} fields are too few to learn from"
         if start is None:
-            raise UserError(f"{few} (at least {FEWEST}); mark more fields with train: yes")
+            raise TrainingError(f"{few} (at least {FEWEST}); mark more fields with train: yes")
         log.warning("%s (at least %d): the starting weights stay", few, FEWEST)
         return Learned(dict(start), [], {**record, "kept": "start", "reason": few})
     scenes = draw_scenes(options.seed, _SCENES, options.threads)

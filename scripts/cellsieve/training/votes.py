@@ -13,6 +13,8 @@ from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.segmenters.votes import DIAMETER
 from cellsieve.training.recipe import Example, Recipe
 
+_SEAM = 5.0  # weight of a pixel near two nuclei, beside 1 of any other
+_NEAR = 2  # px: so near to both of them
 _OFFSETS = 0.1  # weight of a pixel of distance beside the cross-entropy
 
 
@@ -27,7 +29,8 @@ class Batch(NamedTuple):
     offsets : Tensor, (B, 2, s, s), float32
         Rows and columns from each pixel of a nucleus to its centre, px.
     weight : Tensor, (B, s, s), float32
-        Of a pixel's nucleus-or-not; 0 is ignored.
+        Of a pixel's nucleus-or-not; 0 is ignored. Where nuclei meet it counts more, as
+        in Ronneberger et al., MICCAI 2015.
     share : Tensor, (B, s, s), float32
         Of a pixel's offset; 0 outside nuclei.
     """
@@ -62,8 +65,16 @@ def targets(labels: np.ndarray, ignored: np.ndarray) -> tuple[np.ndarray, ...]:
         centres[axis] = ndimage.sum(places, labels, index) / np.maximum(area, 1)
     offsets = centres[:, labels] - np.indices(labels.shape)
     share = np.where(inside, 1 / np.sqrt(np.maximum(area, 20.0))[labels], 0)
-    weight = inside | ~ignored
+    weight = (inside | ~ignored) * np.where(_seams(labels), _SEAM, 1)
     return tuple(a.astype(np.float32) for a in (inside, offsets * inside, weight, share))
+
+
+def _seams(labels: np.ndarray) -> np.ndarray:
+    """Pixels near two nuclei at least, (s, s) bool; they part what would be merged."""
+    around = (2 * _NEAR + 1,) * 2
+    last = ndimage.maximum_filter(labels, around)
+    first = ndimage.minimum_filter(np.where(labels > 0, labels, labels.max() + 1), around)
+    return (last > 0) & (first != last)
 
 
 def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, float]:
