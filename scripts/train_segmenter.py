@@ -11,13 +11,14 @@ from cellsieve.training_options import add_training_options, simulated_record, t
 
 log = logging.getLogger("train_segmenter")
 EVERY = 500  # steps between rows of the curve
+FALL = 0.75  # of the learning rate, see Schedule
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, or go on from a checkpoint; write weights, curve and record."""
     options = parser(__doc__)
     options.add_argument("--engine", default=ENGINES[0], choices=ENGINES)
-    add_training_options(options, steps=8000)
+    add_training_options(options, steps=3000)
     args = options.parse_args(argv)
 
     import torch
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_curve(rows, columns, args.curve, args.picture)
 
     torch.manual_seed(args.seed)
-    schedule = Schedule(args.steps, recipe.rate, args.seed)
+    schedule = Schedule(args.steps, recipe.rate, args.seed, fall=FALL)
     trainer = Trainer(recipe.build(None), draw, recipe.loss, schedule)
     course = train(trainer, judge, EVERY, args.checkpoint, origin, False, follow)
     if course.diverged:

@@ -71,6 +71,15 @@ def test_a_picture_of_nothing_has_no_nuclei():
     assert confidence.tolist() == [0]
 
 
+@pytest.mark.parametrize(("top", "kept"), [(0, True), (1, False)])
+def test_of_a_nucleus_that_the_border_cuts_less_is_enough(top, kept):
+    """7 × 8 pixels, at the border and beside it; the picture goes on beyond the field."""
+    labels = np.zeros((64, 64), int)
+    labels[8 + top : 15 + top, 20:28] = 1
+    found, _ = group(labels > 0, *perfect(labels), np.s_[8:48, 8:48])
+    assert found.any() == kept
+
+
 def test_outlines_are_drawn_finer_than_the_network_sees():
     """A half-plane that ends at x = 20.25 px, drawn four times finer."""
     x = np.arange(48) + 0.5

@@ -14,12 +14,13 @@ from cellsieve.segmenters.interface import Outlined
 from cellsieve.segmenters.vote_network import STRIDE, VoteNetwork
 
 DIAMETER = 32  # px, of the nuclei it was trained on
-_SPREAD = 4.5  # px, Gaussian sigma over which votes are counted together
+_SPREAD = 5.0  # px, Gaussian sigma over which votes are counted together
 _APART = 10  # px between two centres at least
 _ENOUGH = 12.0  # votes for a centre, px²
 _CLOSE = 3.0  # px from a centre within which a vote is for it without doubt
 _FAR = 12.0  # px from a centre beyond which a vote is for nothing
 _SMALLEST = 80  # px² of a nucleus, a tenth of a typical one
+_SMALLEST_CUT = 40  # px² of one that the border cuts
 _LIKELY = -4.0  # logit from which a pixel may be nucleus between pixels that are
 
 
@@ -46,7 +47,8 @@ class VoteSegmenter:
     def segment(self, picture: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> Outlined:
         """Outline the nuclei of a picture, see `Segmenter`."""
         logit, offsets = self.predict(picture)
-        labels, confidence = group(picture, logit, offsets)
+        shown = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in (rows, cols))
+        labels, confidence = group(picture, logit, offsets, shown)
         return Outlined(draw(logit, labels, rows, cols), confidence)
 
     @torch.inference_mode()
@@ -60,7 +62,10 @@ class VoteSegmenter:
 
 
 def group(
-    picture: np.ndarray, logit: np.ndarray, offsets: np.ndarray
+    picture: np.ndarray,
+    logit: np.ndarray,
+    offsets: np.ndarray,
+    shown: tuple[slice, slice] = np.s_[:, :],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gather the pixels that vote for the same centre.
 
@@ -72,6 +77,8 @@ def group(
         Above 0 is nucleus.
     offsets : ndarray, (2, h, w), float32
         Rows and columns from each pixel to its centre.
+    shown : tuple of slice
+        Part of the picture whose border cuts nuclei, of which little may be left.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def group(
     close = np.zeros(logit.shape, bool)
     close[at] = distance.ravel()[place] <= _CLOSE
     labels = join_halves(labels * (logit > 0), picture, offsets)[labels]
-    labels = _whole(labels, logit > 0)
+    labels = _whole(labels, logit > 0, _smallest(labels, shown))
     return labels, _confidence(labels, np.where(close, 1 / (1 + np.exp(-logit)), 0), logit > 0)
 
 
@@ -113,7 +120,15 @@ def _centres(place: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.
     return np.where(distance <= _FAR, numbers[tuple(nearest)], 0), distance
 
 
-def _whole(labels: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
+def _smallest(labels: np.ndarray, shown: tuple[slice, slice]) -> np.ndarray:
+    """Least area of each label, px²."""
+    least = np.full(labels.max() + 1, _SMALLEST)
+    for line in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        least[labels[shown][line]] = _SMALLEST_CUT
+    return least
+
+
+def _whole(labels: np.ndarray, nucleus: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Keep of each nucleus its largest piece, if large enough, and what is not quite nucleus."""
     sure = np.where(nucleus, labels, 0)
     pieces = measure.label(sure, connectivity=1)
@@ -123,7 +138,7 @@ def _whole(labels: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
     largest = np.zeros(labels.max() + 1, np.int64)
     by_size = np.argsort(size, kind="stable")
     largest[owner[by_size]] = by_size  # the last one that is written stays
-    kept = (owner > 0) & (largest[owner] == np.arange(len(size))) & (size >= _SMALLEST)
+    kept = (owner > 0) & (largest[owner] == np.arange(len(size))) & (size >= least[owner])
     whole = np.zeros(len(largest), bool)
     whole[owner[kept]] = True
     return np.where(nucleus, sure * kept[pieces], labels * whole[labels])
