@@ -74,7 +74,7 @@ def _segment(
 
     if isinstance(method, Unavailable):
         store.attrs.update({"network": "", "device": "", "note": method.note})
-        log.info(method.note)
+        log.warning("%s", method.note)
         return []
     store.attrs.update({"network": method.network, "device": method.device, "note": ""})
 

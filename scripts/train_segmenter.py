@@ -6,12 +6,12 @@ from typing import Any
 
 from cellsieve.choices import ENGINES
 from cellsieve.cli import parser, run
-from cellsieve.errors import UserError
+from cellsieve.errors import TrainingError
 from cellsieve.training_options import add_training_options, simulated_record, training_origin
 
 log = logging.getLogger("train_segmenter")
 EVERY = 500  # steps between rows of the curve
-FALL = 0.75  # of the learning rate, see Schedule
+FALL = 0.75  # of the learning rate: slow last steps learn what only simulated nuclei share
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import torch
 
     from cellsieve.files import write_json
-    from cellsieve.provenance import file_sha256
+    from cellsieve.provenance import code, file_sha256
     from cellsieve.segmenters import build_segmenter, save_segmenter
     from cellsieve.simulation.draws import generator
     from cellsieve.training import load_recipe
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shown = [draw_example(rng, unseen, side, diameter, SMALLEST) for _ in range(48)]
     judged = [Window(example, diameter, 1) for example in shown]
     origin = {"engine": recipe.engine, **recipe.notes, **training_origin(args)}
+    origin["code"] = " ".join(code("train_segmenter"))
 
     def draw(step: int) -> Any:
         rng = generator("training step", args.seed, step)
@@ -67,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer = Trainer(recipe.build(None), draw, recipe.loss, schedule)
     course = train(trainer, judge, EVERY, args.checkpoint, origin, False, follow)
     if course.diverged:
-        raise UserError(f"the training diverged after step {trainer.step}; begin with another seed")
+        raise TrainingError(
+            f"the training diverged after step {trainer.step}", "; begin with another seed"
+        )
     save_segmenter(args.weights, trainer.average, recipe.engine, recipe.notes)
     kept = {
         "weights_sha256": file_sha256(args.weights),

@@ -53,11 +53,12 @@ def test_the_fastest_run_counts_and_time_is_divided_by_the_share():
         Run("cellpose_network", 40.0, 1500.0, None, 12.0, 36.0),
         Run("cellpose", 44.0, 1600.0, 99, 12.0, 36.0),
         Run("maskrcnn", 6.0, 2000.0, 20, 9.0, 5.0, 0.25),
+        Run("maskrcnn_bfloat16", 3.0, 1500.0, 20, 9.0, 2.0, 0.25),
     ]
     rows = {row["name"]: row for row in summarise(runs)}
     assert list(rows) == list(CASES)
-    assert [row["seconds"] for row in rows.values()] == [4, 40, 44, 24]
-    assert [row["ratio_to_segment"] for row in rows.values()] == [1, 10, 11, 6]
+    assert [row["seconds"] for row in rows.values()] == [4, 40, 44, 24, 12]
+    assert [row["ratio_to_segment"] for row in rows.values()] == [1, 10, 11, 6, 3]
     assert rows["segment"]["peak_rss_mb"] == 950
     assert math.isnan(rows["segment"]["network_seconds"])
     mask = rows["maskrcnn"]
@@ -146,6 +147,19 @@ def test_competitors_work_on_as_many_nuclei(done, drawn):
     reached = len(np.unique(drawn.labels[:, :1280])) - 1
     assert nuclei["maskrcnn"] == pytest.approx(reached, abs=3)
     assert nuclei["maskrcnn_bfloat16"] == nuclei["maskrcnn"]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_precision_reaches_the_network(bfloat16):
+    import torch
+
+    torch.set_num_threads(1)
+    segmenter, _ = random_maskrcnn(bfloat16)
+    seen = []
+    convolution = next(m for m in segmenter.network.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda module, given, result: seen.append(result.dtype))
+    segmenter.detect(np.zeros((64, 64), np.float32))
+    assert seen == [torch.bfloat16 if bfloat16 else torch.float32]
 
 
 def test_a_field_without_nuclei_cannot_be_timed(tmp_path):

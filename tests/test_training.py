@@ -15,6 +15,7 @@ from cellsieve.promptable.small_network import STRIDE, WINDOW
 from cellsieve.training.examples import draw_example, draw_scenes
 from cellsieve.training.prompt_sampling import sample_questions
 from cellsieve.training.small_sam import draw_batch, loss, make_trainer
+from cellsieve.training.trainer import Schedule, Trainer
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_small_sam.py"
 
@@ -115,6 +116,18 @@ def test_training_that_was_interrupted_ends_the_same(scenes, tmp_path):
     assert second.step == 4
     for name, value in whole.average.items():
         assert torch.equal(value, second.average[name]), name
+
+
+@pytest.mark.parametrize(("fall", "last"), [(1.0, 0.01), (0.75, 0.01 + (1 - 2**-0.5) / 2)])
+def test_the_learning_rate_falls_as_far_as_asked(fall, last):
+    network = torch.nn.Linear(1, 1)
+    trainer = Trainer(network, None, None, Schedule(8, 1.0, 0, warm_up=1, fall=fall))
+    rates = []
+    for trainer.step in range(9):
+        rates.append(trainer._rate())
+    assert rates[0] == pytest.approx(1.01)
+    assert rates[-1] == pytest.approx(last)
+    assert sorted(rates, reverse=True) == rates
 
 
 def test_a_training_that_diverges_says_so(scenes):

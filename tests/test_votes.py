@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from synthetic import draw_field
 
 from cellsieve import choices
@@ -76,7 +77,10 @@ def test_of_a_nucleus_that_the_border_cuts_less_is_enough(top, kept):
     """7 × 8 pixels, at the border and beside it; the picture goes on beyond the field."""
     labels = np.zeros((64, 64), int)
     labels[8 + top : 15 + top, 20:28] = 1
-    found, _ = group(labels > 0, *perfect(labels), np.s_[8:48, 8:48])
+    logit, offsets = perfect(labels)
+    logit[ndimage.binary_dilation(labels > 0)] = -2  # hardly nucleus, and no reason to keep it
+    logit[labels > 0] = 6
+    found, _ = group(labels > 0, logit, offsets, np.s_[8:48, 8:48])
     assert found.any() == kept
 
 

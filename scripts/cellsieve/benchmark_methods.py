@@ -126,14 +126,20 @@ def load_method(
         path = verified(_catalogued(weights[0]), weights[0].parent)
         segmenters = [load_cellpose(path, device)]
         return Method(f"cellpose, {path.name}", described, _networks(segmenters, fields))
-    engine = name.partition("_")[0]
-    try:
-        segmenters = [load_segmenter(path, device, engine) for path in weights]
-    except TrainingError as error:
-        return Unavailable(str(error))
-    notes = read_weights(weights[0]).notes
+    engine, segmenters = name.partition("_")[0], []
+    for fold, path in enumerate(weights):
+        try:
+            segmenters.append(load_segmenter(path, device, engine))
+        except TrainingError as error:
+            return Unavailable(f"fold {fold}: {error.reason}" if weights[1:] else error.reason)
+    return Method(_described(weights[0]), described, _networks(segmenters, fields))
+
+
+def _described(path: Path) -> str:
+    """Name the network of a file of weights, and say if its training changed nothing."""
+    notes = read_weights(path).notes
     network = ", ".join(notes[key] for key in _NETWORK if key in notes)
-    return Method(network, described, _networks(segmenters, fields))
+    return f"{network}, the first weights unchanged" if notes.get("kept") == "start" else network
 
 
 def _prepare(device: str, threads: int) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The two kinds of trouble that are nobody's bug."""
+"""The kinds of trouble that are nobody's bug."""
 
 
 class UserError(Exception):
@@ -10,7 +10,19 @@ class UserError(Exception):
 
 
 class TrainingError(UserError):
-    """A training that came to nothing: too few labels, a loss without end, no agreement."""
+    """A training that came to nothing.
+
+    Parameters
+    ----------
+    reason : str
+        Too few labels, a loss that is no longer finite, no agreement with any label.
+    advice : str
+        What could be done about it; follows the reason in the message.
+    """
+
+    def __init__(self, reason: str, advice: str = ""):
+        super().__init__(reason + advice)
+        self.reason = reason
 
 
 class BadFieldError(Exception):

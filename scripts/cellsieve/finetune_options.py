@@ -81,7 +81,10 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
     start = _start(args.start, recipe)
     columns = ("step", "loss", recipe.figure, "agreement")
 
+    seen: list[list[float]] = []
+
     def follow(rows: list[list[float]]) -> None:
+        seen[:] = rows
         write_curve(rows, columns, args.curve, args.picture)
 
     plan = Options(args.steps, args.rounds, args.seed, args.threads, choose_device(args.device))
@@ -92,11 +95,12 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
         if args.on_failure == "stop":
             raise
         log.warning("%s", error)
-        save_failure(args.weights, engine, str(error))
-        rows, record = [], {"kept": "nothing", "reason": str(error)}
+        save_failure(args.weights, engine, error.reason)
+        rows, record = list(seen), {"kept": "nothing", "reason": error.reason}
     else:
-        save_segmenter(args.weights, learned.state, recipe.engine, recipe.notes)
         rows, record = learned.rows, learned.record
+        notes = {**recipe.notes, "kept": record["kept"]}
+        save_segmenter(args.weights, learned.state, recipe.engine, notes)
     follow(rows)
     write_json(args.record, {**record, **_origin(args, engine, recipe.notes)})
     for file in checkpoints(args.checkpoint):

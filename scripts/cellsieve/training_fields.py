@@ -52,7 +52,8 @@ def cut_training_windows(
     Raises
     ------
     UserError
-        When a column is missing or labels are not of their field's size.
+        When a column is missing, no field is left to learn from, or labels are
+        not of their field's size.
     """
     column = "pseudo_labels" if labels == "pseudo" else "truth"
     rows = read_manifest(manifest, ("field", "dapi", "qc", column))
@@ -61,6 +62,8 @@ def cut_training_windows(
     if fold:
         folds = fold_of([row["field"] for row in rows], fold[1])
         rows = [row for row in rows if folds[row["field"]] != fold[0]]
+    if not rows:
+        raise UserError(f"{manifest}: no field to learn from; allowed: at least one")
     share = max(1, most // max(1, len(rows)))
     windows = {}
     for row in rows:

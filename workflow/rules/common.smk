@@ -126,6 +126,16 @@ def segmenter_weights():
     return START
 
 
+def manifest_rows(name):
+    """Return the rows of a manifest; stop where no row of the sheet belongs there."""
+    rows = RUN.manifest(name)
+    if not rows:
+        sys.exit(
+            f"error: {config['fields']}: no field is for {name}; see docs/input.md"
+        )
+    return rows
+
+
 def truth_files():
     """Return the truth of all fields that have one; stop where there is none."""
     if not RUN.truth_fields:

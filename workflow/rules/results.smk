@@ -14,7 +14,7 @@ rule manifest:
     log:
         out("logs/manifest/{manifest}.log"),
     params:
-        rows=lambda wildcards: RUN.manifest(wildcards.manifest),
+        rows=lambda wildcards: manifest_rows(wildcards.manifest),
     run:
         plan.write_manifest(output[0], params.rows)
         Path(log[0]).write_text(f"{len(params.rows)} fields\n", encoding="utf-8")

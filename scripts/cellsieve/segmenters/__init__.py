@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cellsieve.errors import TrainingError, UserError
 from cellsieve.segmenters.interface import Segmenter
 
-VERSION = "2"  # of what the weights of an engine mean
+VERSIONS = {"votes": "2", "maskrcnn": "1", "cellpose": "1"}  # of what an engine's weights mean
 _NOTES = "cellsieve"
 _FAILED = "failed"  # the note of a training that has no weights to show
 _LONGEST = 10_000_000  # bytes of a header; what claims more is no such file
@@ -70,7 +70,7 @@ def save_segmenter(
     tensors = {name: v.detach().cpu().contiguous() for name, v in state.items()}
     with atomic(path) as part:
         # one entry: the order of several would differ from file to file
-        about = json.dumps({**notes, "engine": engine, "version": VERSION}, sort_keys=True)
+        about = json.dumps({**notes, "engine": engine, "version": VERSIONS[engine]}, sort_keys=True)
         save_file(tensors, part, {_NOTES: about})
         part.chmod(0o644)  # written for its owner alone
 
@@ -125,10 +125,12 @@ def read_notes(path: Path | str, engine: str | None = None) -> dict[str, str]:
         raise UserError(f"{path}: not weights of a segmenter of cellsieve ({', '.join(ENGINES)})")
     if engine is not None and found != engine:
         raise UserError(f"{path}: weights of the engine {found}, but {engine} is asked for")
-    if version != VERSION:
-        raise UserError(f"{path}: weights of version {version}, but this cellsieve reads {VERSION}")
+    if version != VERSIONS[found]:
+        raise UserError(
+            f"{path}: weights of version {version}, but this cellsieve reads {VERSIONS[found]}"
+        )
     if _FAILED in notes:
-        raise TrainingError(f"{path}: no weights, the training failed: {notes[_FAILED]}")
+        raise TrainingError(f"the training failed: {notes[_FAILED]}", f"; {path} holds no weights")
     return notes
 
 

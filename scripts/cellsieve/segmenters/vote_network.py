@@ -12,6 +12,7 @@ STRIDE = 16  # sides of pictures are multiples of it
 _WIDTHS = (32, 48, 64, 96)  # channels at stride 2, 4, 8 and 16
 _OUTPUTS = 3
 _BRIGHT = 3.0  # typical nuclei, beyond which the linear scale is cut off
+_UNIT = 0.5  # of a typical nucleus on that scale: most of what is seen is below 1, as in the other
 _REACH = 16.0  # px, half a typical diameter: the unit in which the network counts offsets
 
 
@@ -53,7 +54,7 @@ class VoteNetwork(nn.Module):
             Logit of nucleus; rows and columns from the pixel to its centre, px.
         """
         # where two nuclei touch, a fifth less light is plain to see on a linear scale only
-        seen = torch.cat([contrast(pictures), pictures.clamp(0, _BRIGHT) / 2], 1)
+        seen = torch.cat([contrast(pictures), _UNIT * pictures.clamp(0, _BRIGHT)], 1)
         levels = [self.stem(functional.pixel_unshuffle(seen, 2))]
         for stage in self.down:
             levels.append(stage(levels[-1]))

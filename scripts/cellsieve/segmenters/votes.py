@@ -77,7 +77,7 @@ def group(
         Above 0 is nucleus.
     offsets : ndarray, (2, h, w), float32
         Rows and columns from each pixel to its centre.
-    shown : tuple of slice
+    shown : tuple of slice, optional
         Part of the picture whose border cuts nuclei, of which little may be left.
 
     Returns
@@ -103,7 +103,7 @@ def group(
     close = np.zeros(logit.shape, bool)
     close[at] = distance.ravel()[place] <= _CLOSE
     labels = join_halves(labels * (logit > 0), picture, offsets)[labels]
-    labels = _whole(labels, logit > 0, _smallest(labels, shown))
+    labels = _whole(labels, logit > 0, shown)
     return labels, _confidence(labels, np.where(close, 1 / (1 + np.exp(-logit)), 0), logit > 0)
 
 
@@ -128,7 +128,7 @@ def _smallest(labels: np.ndarray, shown: tuple[slice, slice]) -> np.ndarray:
     return least
 
 
-def _whole(labels: np.ndarray, nucleus: np.ndarray, least: np.ndarray) -> np.ndarray:
+def _whole(labels: np.ndarray, nucleus: np.ndarray, shown: tuple[slice, slice]) -> np.ndarray:
     """Keep of each nucleus its largest piece, if large enough, and what is not quite nucleus."""
     sure = np.where(nucleus, labels, 0)
     pieces = measure.label(sure, connectivity=1)
@@ -138,7 +138,8 @@ def _whole(labels: np.ndarray, nucleus: np.ndarray, least: np.ndarray) -> np.nda
     largest = np.zeros(labels.max() + 1, np.int64)
     by_size = np.argsort(size, kind="stable")
     largest[owner[by_size]] = by_size  # the last one that is written stays
-    kept = (owner > 0) & (largest[owner] == np.arange(len(size))) & (size >= least[owner])
+    kept = (owner > 0) & (largest[owner] == np.arange(len(size)))
+    kept &= size >= _smallest(sure, shown)[owner]
     whole = np.zeros(len(largest), bool)
     whole[owner[kept]] = True
     return np.where(nucleus, sure * kept[pieces], labels * whole[labels])

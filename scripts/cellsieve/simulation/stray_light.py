@@ -1,4 +1,4 @@
-"""Light that comes from no nucleus in focus, for varied scenes; before any label."""
+"""Light that comes from no nucleus in focus, for varied scenes; none of it has a label."""
 
 import numpy as np
 from scipy import ndimage
@@ -117,7 +117,7 @@ def ghosts(rng: np.random.Generator, side: int, diameter: float, density: float)
     diameter : float
         Of a typical nucleus in pixels.
     density : float
-        Mean number to the square of a diameter.
+        Mean number, beside one, to the square of a diameter.
 
     Returns
     -------

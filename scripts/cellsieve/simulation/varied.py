@@ -64,7 +64,8 @@ class Style:
     fibres : float
         Mean number of threads and flakes to a scene, as bright as nuclei; 0 for a clean slide.
     ghosts : float
-        Mean number of nuclei far out of focus to the square of a diameter.
+        Mean number of nuclei far out of focus, beside one, to the square of a diameter; 0 for
+        none at all.
     halo, halo_reach : float
         Share of the light that thick samples scatter, and how far, in diameters.
     haze : float

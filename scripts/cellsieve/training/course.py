@@ -107,13 +107,13 @@ def train(
         with atomic(checkpoint) as part:
             torch.save({**trainer.state(), "course": tuple(course), "origin": dict(origin)}, part)
         follow(course.rows)
+    follow(course.rows)
     if not course.best:
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
         raise TrainingError(
-            f"{what}: no weights agree with any label kept for validation; check what it learns"
-            " from, begin with other weights or take more steps"
+            f"{what}: no weights agree with any label kept for validation",
+            "; check what it learns from, begin with other weights or take more steps",
         )
-    follow(course.rows)
     return course
 
 

@@ -107,7 +107,7 @@ def finetune(
     if labels < FEWEST or not judging:
         few = f"{labels} labels in {len(windows)} fields are too few to learn from"
         if start is None:
-            raise TrainingError(f"{few} (at least {FEWEST}); mark more fields with train: yes")
+            raise TrainingError(f"{few} (at least {FEWEST})", "; mark more fields with train: yes")
         log.warning("%s (at least %d): the starting weights stay", few, FEWEST)
         return Learned(dict(start), [], {**record, "kept": "start", "reason": few})
     scenes = draw_scenes(options.seed, _SCENES, options.threads)

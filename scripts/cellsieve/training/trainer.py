@@ -26,9 +26,8 @@ class Schedule(NamedTuple):
     warm_up : int
         Steps over which it rises.
     fall : float
-        Part of the cosine's way down that is gone: 1 ends near 0, 0.75 at a
-        seventh of the highest rate. What is learned on simulated scenes fits
-        real images better while the rate has not fallen all the way.
+        Share of the cosine's half-wave that is gone: 1 ends near 0, 0.75 at 0.16
+        of the highest rate.
     """
 
     steps: int

@@ -14,7 +14,7 @@ from cellsieve.segmenters.votes import DIAMETER
 from cellsieve.training.recipe import Example, Recipe
 
 _SEAM = 5.0  # weight of a pixel near two nuclei, beside 1 of any other
-_NEAR = 2  # px: so near to both of them
+_NEAR = 2  # px along rows and columns: so near to both of them
 _OFFSETS = 0.1  # weight of a pixel of distance beside the cross-entropy
 
 
@@ -29,8 +29,8 @@ class Batch(NamedTuple):
     offsets : Tensor, (B, 2, s, s), float32
         Rows and columns from each pixel of a nucleus to its centre, px.
     weight : Tensor, (B, s, s), float32
-        Of a pixel's nucleus-or-not; 0 is ignored. Where nuclei meet it counts more, as
-        in Ronneberger et al., MICCAI 2015.
+        Of a pixel's nucleus-or-not; 0 is ignored. Where nuclei meet it counts more, after
+        Ronneberger et al., MICCAI 2015, whose weight fades with the distance.
     share : Tensor, (B, s, s), float32
         Of a pixel's offset; 0 outside nuclei.
     """
