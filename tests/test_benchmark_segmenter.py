@@ -146,7 +146,6 @@ def test_competitors_work_on_as_many_nuclei(done, drawn):
     # a nucleus at the edge of the first tile may just be in or out
     reached = len(np.unique(drawn.labels[:, :1280])) - 1
     assert nuclei["maskrcnn"] == pytest.approx(reached, abs=3)
-    assert nuclei["maskrcnn_bfloat16"] == nuclei["maskrcnn"]
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

@@ -303,6 +303,7 @@ def test_a_failed_training_can_be_recorded(laboratory, tmp_path):
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["kept"] == "nothing"
     assert record["reason"].startswith("1 steps taught nothing")
+    assert pd.read_csv(tmp_path / "curve.csv")["step"].tolist() == [1]
 
 
 def test_a_manifest_without_rows_is_refused(laboratory, tmp_path):

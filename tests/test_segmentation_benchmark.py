@@ -219,6 +219,21 @@ def test_each_field_is_segmented_by_the_network_of_its_fold(tmp_path):
     assert [count > 1 for count in found] == [False, True, False, True]
 
 
+def test_a_failed_fold_is_named(tmp_path):
+    weights = [constant(tmp_path / "0.safetensors", 0), tmp_path / "1.safetensors"]
+    save_failure(weights[1], "votes", "the training diverged")
+    found = load_method("votes", weights, "cpu", 1, ["a", "b"])
+    assert found.note == "fold 1: the training failed: the training diverged"
+
+
+def test_a_training_that_changed_nothing_is_told(tmp_path):
+    state = VoteNetwork().state_dict()
+    for kept, told in (("start", "votes, the first weights unchanged"), ("round 1", "votes")):
+        save_segmenter(tmp_path / "w.safetensors", state, "votes", {"kept": kept})
+        method = load_method("votes", [tmp_path / "w.safetensors"], "cpu", 1, ["a"])
+        assert method.network == told
+
+
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory):
     """Two drawn fields, one that was rejected, and random weights."""
@@ -280,7 +295,7 @@ def test_a_training_that_failed_is_a_row(fields):
     benchmark_method.main(segment(fields, "cellpose", fields / "failed.safetensors"))
     call("benchmark_segmentation", arguments(fields, "watershed", "cellpose"))
     table = pd.read_csv(fields / "t.csv", index_col="method")
-    assert table.loc["cellpose", "note"].endswith("the training failed: 1 steps taught nothing")
+    assert table.loc["cellpose", "note"] == "the training failed: 1 steps taught nothing"
     assert pd.isna(table.loc["cellpose", "ap50"])
     assert table.loc["watershed", "ap50"] > 0.8
 

@@ -68,10 +68,10 @@ def test_a_photograph_need_not_be_proportional_to_the_light():
 @pytest.mark.parametrize(
     ("draw", "brightest"),
     [
-        (lambda rng: stray_light.debris(rng, 144, 16), (0.05, 8)),
-        (lambda rng: stray_light.fibres(rng, 144, 16, 2), (0.1, 15)),
-        (lambda rng: stray_light.ghosts(rng, 144, 16, 0.06), (0.02, 1.5)),
-        (lambda rng: stray_light.haze(rng, 144, 16), (0.5, 1)),
+        (lambda rng: stray_light.debris(rng, 144, 16), (0.6, 1.5)),
+        (lambda rng: stray_light.fibres(rng, 144, 16, 2), (1, 4)),
+        (lambda rng: stray_light.ghosts(rng, 144, 16, 0.06), (0.1, 0.45)),
+        (lambda rng: stray_light.haze(rng, 144, 16), (0.9, 1)),
     ],
 )
 def test_stray_light_is_as_bright_as_it_says(draw, brightest):

@@ -57,6 +57,16 @@ def test_fresh_checkout_plans_the_demo(tmp_path):
     assert set(END) < set(plan)
 
 
+def test_a_list_that_no_field_is_for_is_refused_in_one_line(tmp_path):
+    made = make_checkout(tmp_path / "fresh")
+    made.configfile = None
+    done = made.run("--cores", 1, "results/manifests/training.tsv", check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == (
+        "error: resources/demo/fields.tsv: no field is for training; see docs/input.md"
+    )
+
+
 def test_finished_moved_and_with_other_cores_nothing_is_planned(changed):
     done = changed.run("--dry-run", "--cores", 7)
     assert "Nothing to be done" in done.stdout

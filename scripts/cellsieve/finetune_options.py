@@ -81,14 +81,12 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
     start = _start(args.start, recipe)
     columns = ("step", "loss", recipe.figure, "agreement")
 
-    seen: list[list[float]] = []
-
     def follow(rows: list[list[float]]) -> None:
-        seen[:] = rows
         write_curve(rows, columns, args.curve, args.picture)
 
     plan = Options(args.steps, args.rounds, args.seed, args.threads, choose_device(args.device))
     windows = cut_training_windows(args.fields, args.labels, args.seed, args.fold)
+    follow([])  # also a training that fails before its first step has a curve
     try:
         learned = finetune(recipe, windows, start, plan, args.checkpoint, follow)
     except TrainingError as error:
@@ -96,12 +94,12 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
             raise
         log.warning("%s", error)
         save_failure(args.weights, engine, error.reason)
-        rows, record = list(seen), {"kept": "nothing", "reason": error.reason}
+        record = {"kept": "nothing", "reason": error.reason}
     else:
-        rows, record = learned.rows, learned.record
+        record = learned.record
         notes = {**recipe.notes, "kept": record["kept"]}
         save_segmenter(args.weights, learned.state, recipe.engine, notes)
-    follow(rows)
+        follow(learned.rows)
     write_json(args.record, {**record, **_origin(args, engine, recipe.notes)})
     for file in checkpoints(args.checkpoint):
         file.unlink(missing_ok=True)

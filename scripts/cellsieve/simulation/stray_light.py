@@ -38,7 +38,7 @@ def _ragged(rng: np.random.Generator, side: int, wavelength: float) -> np.ndarra
 
 
 def debris(rng: np.random.Generator, side: int, diameter: float) -> np.ndarray:
-    """Draw clumps and fragments that are no nuclei; the brightest are about 1.
+    """Draw clumps and fragments that are no nuclei, each spot no brighter than 1.
 
     Parameters
     ----------
@@ -65,22 +65,9 @@ def debris(rng: np.random.Generator, side: int, diameter: float) -> np.ndarray:
 
 
 def fibres(rng: np.random.Generator, side: int, diameter: float, number: float) -> np.ndarray:
-    """Draw crooked threads and flakes, some of them as bright as nuclei.
+    """Draw threads and flakes, ``number`` of them on average and 1 at least; else as `debris`.
 
-    Parameters
-    ----------
-    rng : Generator
-    side : int
-        Of the scene in pixels.
-    diameter : float
-        Of a typical nucleus in pixels.
-    number : float
-        Mean number of them, at least 1.
-
-    Returns
-    -------
-    ndarray, (side, side), float32
-        A typical nucleus is about 1.
+    A typical nucleus is about 1, and some of them are as bright.
     """
     light = np.zeros((side, side), np.float32)
     for _ in range(1 + rng.poisson(number - 1)):
@@ -107,22 +94,10 @@ def _crooked_line(rng: np.random.Generator, side: int, length: float) -> np.ndar
 
 
 def ghosts(rng: np.random.Generator, side: int, diameter: float, density: float) -> np.ndarray:
-    """Draw dim nuclei so far out of focus that nobody would outline them.
+    """Draw dim nuclei so far out of focus that nobody would outline them; else as `debris`.
 
-    Parameters
-    ----------
-    rng : Generator
-    side : int
-        Of the scene in pixels.
-    diameter : float
-        Of a typical nucleus in pixels.
-    density : float
-        Mean number, beside one, to the square of a diameter.
-
-    Returns
-    -------
-    ndarray, (side, side), float32
-        A typical nucleus in focus is about 1.
+    There is one, and ``density`` more to the square of a diameter on average. A
+    typical nucleus in focus is about 1.
     """
     light = np.zeros((side, side), np.float32)
     rows, cols = np.ogrid[:side, :side]

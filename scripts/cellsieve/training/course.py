@@ -96,18 +96,11 @@ def train(
     for until in tqdm(range(trainer.step + every, steps + every, every), disable=None):
         if course.diverged:
             break
-        try:
-            seen = [numbers[1:] for numbers in trainer.run(min(until, steps))]
-        except FloatingPointError as error:
-            log.warning("%s; the training ends with the best weights before", error)
-            course = course._replace(diverged=True)
-        else:
-            row = [trainer.step, *torch.tensor(seen).mean(0).tolist()]
-            course = _judged(course, trainer, validate, row)
+        course = _continued(course, trainer, validate, min(until, steps))
         with atomic(checkpoint) as part:
             torch.save({**trainer.state(), "course": tuple(course), "origin": dict(origin)}, part)
         follow(course.rows)
-    follow(course.rows)
+    follow(course.rows)  # a finished training that is gone on from writes it here alone
     if not course.best:
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
         raise TrainingError(
@@ -115,6 +108,17 @@ def train(
             "; check what it learns from, begin with other weights or take more steps",
         )
     return course
+
+
+def _continued(course: Course, trainer: Trainer, validate: Callable, until: int) -> Course:
+    """Train to a step and validate there, or end where the loss ceases to be finite."""
+    try:
+        seen = [numbers[1:] for numbers in trainer.run(until)]
+    except FloatingPointError as error:
+        log.warning("%s; the training ends with the best weights before", error)
+        return course._replace(diverged=True)
+    row = [trainer.step, *torch.tensor(seen).mean(0).tolist()]
+    return _judged(course, trainer, validate, row)
 
 
 def _judged(course: Course, trainer: Trainer, validate: Callable, row: list[float]) -> Course:
