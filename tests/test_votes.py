@@ -84,6 +84,20 @@ def test_of_a_nucleus_that_the_border_cuts_less_is_enough(top, kept):
     assert found.any() == kept
 
 
+def test_haze_that_the_network_hardly_takes_for_a_nucleus_is_none():
+    """Two disks alike but for their mean logit, 0.9 and 1.1."""
+    labels = np.zeros((64, 128), int)
+    rows, cols = np.indices(labels.shape)
+    labels[np.hypot(rows - 32, cols - 32) < 14] = 1
+    labels[np.hypot(rows - 32, cols - 96) < 14] = 2
+    logit, offsets = perfect(labels)
+    logit[labels == 1], logit[labels == 2] = 0.9, 1.1
+    found, confidence = group(labels > 0, logit, offsets)
+    assert not found[:, :64].any()
+    assert (found[labels == 2] > 0).all()
+    assert confidence[found.max()] > 0.7  # 1 / (1 + exp(-1.1)) = 0.75
+
+
 def test_outlines_are_drawn_finer_than_the_network_sees():
     """A half-plane that ends at x = 20.25 px, drawn four times finer."""
     x = np.arange(48) + 0.5

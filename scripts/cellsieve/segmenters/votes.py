@@ -21,6 +21,7 @@ _CLOSE = 3.0  # px from a centre within which a vote is for it without doubt
 _FAR = 12.0  # px from a centre beyond which a vote is for nothing
 _SMALLEST = 80  # px² of a nucleus, a tenth of a typical one
 _SMALLEST_CUT = 40  # px² of one that the border cuts
+_FAINT = 1.0  # mean logit of a nucleus below which it is haze or debris
 _LIKELY = -4.0  # logit from which a pixel may be nucleus between pixels that are
 
 
@@ -104,6 +105,7 @@ def group(
     close[at] = distance.ravel()[place] <= _CLOSE
     labels = join_halves(labels * (logit > 0), picture, offsets)[labels]
     labels = _whole(labels, logit > 0, shown)
+    labels = labels * _sure(labels, logit)[labels]
     return labels, _confidence(labels, np.where(close, 1 / (1 + np.exp(-logit)), 0), logit > 0)
 
 
@@ -143,6 +145,13 @@ def _whole(labels: np.ndarray, nucleus: np.ndarray, shown: tuple[slice, slice]) 
     whole = np.zeros(len(largest), bool)
     whole[owner[kept]] = True
     return np.where(nucleus, sure * kept[pieces], labels * whole[labels])
+
+
+def _sure(labels: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """Whether each label is a nucleus by the mean logit of its pixels, (n + 1,) bool."""
+    inside = np.where(logit > 0, labels, 0).ravel()
+    total = np.bincount(inside, logit.ravel(), minlength=labels.max() + 1)
+    return total >= _FAINT * np.bincount(inside, minlength=len(total))
 
 
 def _confidence(labels: np.ndarray, agreed: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
