@@ -54,8 +54,7 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | N
         return table
     zoom = zoom_factor(pixel_size, model.pixel_size_um)
     scores = Bank(model.bank).score(describe_field(dapi, nuclei, field, model.diameter, zoom))
-    table["anomaly_crop"] = scores.score
-    # one view only: the joint score is that view's
+    table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))
     table["nearest_reference_1"], table["nearest_reference_2"] = scores.nearest.T

@@ -10,31 +10,30 @@ from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p, split_referenc
 from cellsieve.reference_model import read_label_list, zoom_factor
 
 
-def table(values, first=0):
+def table(values, first=0, speck=0.0):
     values = np.asarray(values, float)
     frame = pd.DataFrame(values, columns=[f"f_{i}" for i in range(values.shape[1])])
     frame.insert(0, "id", [f"a:{first + i}" for i in range(len(values))])
-    return frame
+    return frame.assign(speck=speck)
 
 
 def test_two_nearest_by_hand():
-    """Reference nuclei at -10, -9 … 10: standard deviation √(21² - 1) / √12."""
+    """Reference nuclei at -10, -9 … 10: standard deviation √(21² - 1) / √12; less counts half."""
     line = np.arange(-10, 11)[:, None]
     variance = (21**2 - 1) / 12
-    scores = Bank(table(line)).score(table([[3.25], [20.0]], first=100))
-    expected = [(0.25**2 + 0.75**2) / variance, (10**2 + 11**2) / variance]
-    assert scores.score == pytest.approx(expected)
-    assert scores.nearest.tolist() == [["a:13", "a:14"], ["a:20", "a:19"]]
+    scores = Bank(table(line)).score(table([[3.25], [20.0], [-20.0]], first=100))
+    expected = [(0.25**2 + 0.75**2), (10**2 + 11**2), (10**2 + 11**2) / 4]
+    assert scores.crop == pytest.approx(np.array(expected) / variance)
+    assert scores.nearest.tolist() == [["a:13", "a:14"], ["a:20", "a:19"], ["a:0", "a:1"]]
 
 
 def test_a_nucleus_in_the_bank_is_not_its_own_neighbour():
     line = table(np.arange(-10, 11)[:, None])
     scores = Bank(line).score(line)
     variance = (21**2 - 1) / 12
-    # neighbours at 1 and 1; at the ends 1 and 2
-    expected = np.full(21, 2 / variance)
-    expected[[0, -1]] = 5 / variance
-    assert scores.score == pytest.approx(expected)
+    # neighbours at 1 and 1; at the ends 1 and 2; below the middle at half of that
+    expected = np.array([5 / 4, *[2 / 4] * 9, 1 + 1 / 4, *[2] * 9, 5]) / variance
+    assert scores.crop == pytest.approx(expected)
     assert not (scores.nearest == line["id"].to_numpy(str)[:, None]).any()
 
 
@@ -45,11 +44,12 @@ def test_equals_leaving_each_out_by_brute_force():
     spread = values.std(0)
     spread[3] = 1
     others = random.normal(size=(15, 4)) * [1, 10, 100, 0] + 5
-    both = np.vstack([values, others])
-    distance = cdist((both - values.mean(0)) / spread, (values - values.mean(0)) / spread)
+    both = (np.vstack([values, others]) - np.median(values, 0)) / spread
+    both[both < 0] /= 2
+    distance = cdist(both, both[:60])
     np.fill_diagonal(distance, np.inf)
     expected = (np.sort(distance, axis=1)[:, :2] ** 2).sum(1)
-    found = np.append(bank.score(table(values)).score, bank.score(table(others, first=1000)).score)
+    found = np.append(bank.score(table(values)).crop, bank.score(table(others, first=1000)).crop)
     assert found == pytest.approx(expected)
 
 
@@ -58,9 +58,21 @@ def test_twins_count_though_they_lie_at_no_distance():
     values = np.append(np.arange(30.0), [7, 7, 7])[:, None]
     line = table(values)
     scores = Bank(line).score(line)
-    assert scores.score[7] == 0
+    assert scores.crop[7] == 0
     assert "a:7" not in scores.nearest[7]
-    assert scores.score[30] == 0
+    assert scores.crop[30] == 0
+
+
+def test_what_lies_beside_a_nucleus_counts_as_one_in_twenty_at_most():
+    """Ordinary nuclei of the bank, and one far from it, beside specks of any brightness."""
+    random = np.random.default_rng(2)
+    bank = Bank(table(random.normal(size=(199, 3)), speck=random.uniform(0, 0.1, 199)))
+    far = table([[0, 0, 0]] * 3 + [[9, 9, 9]] * 2, 1000, speck=[0.05, 0.2, 50, 0, 50])
+    scores = bank.score(far)
+    assert scores.surroundings.tolist() == [0.05, 0.2, 50, 0, 50]
+    assert scores.score[1] == scores.score[2] == pytest.approx(np.log10(20))
+    assert scores.score[0] < 1
+    assert scores.score[3] == scores.score[4] > 2
 
 
 def test_too_small_a_bank_is_refused():

@@ -44,9 +44,11 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by label, ascending; columns ``f_*``, without unit. Intensities
-        are relative to the median nucleus of the field, since stain and
-        exposure differ between fields while abnormal nuclei are rare.
+        Indexed by label, ascending; columns ``f_*``, without unit. Each
+        is the higher, the more a nucleus has of a sign of malignancy: large,
+        long, dented, ragged, full of DNA, of coarse chromatin. Intensities are
+        relative to the median nucleus of the field, since stain and exposure
+        differ between fields while abnormal nuclei are rare.
     """
     scale = ruler.diameter / ruler.zoom
     parts = [_describe_batch(dapi, nuclei, batch, scale) for batch in batches(nuclei)]
@@ -55,20 +57,20 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
     raw = pd.concat(parts).sort_index()
     typical = max(float(raw["mean"].median()), _TINY)
     content = max(float((raw["mean"] * raw["area"]).median()), _TINY)
+    mean = raw["mean"].clip(lower=_TINY)
+    roundness = 4 * np.pi * raw["area"] / raw["perimeter"].clip(lower=1) ** 2
     return pd.DataFrame(
         {
-            "f_area": np.log(raw["area"] * ruler.zoom**2),
-            "f_elongation": np.log(raw["major"].clip(lower=1) / raw["minor"].clip(lower=1)),
-            "f_solidity": raw["solidity"],
-            "f_roundness": (4 * np.pi * raw["area"] / raw["perimeter"].clip(lower=1) ** 2).clip(
-                upper=1.3
-            ),
-            "f_intensity": np.log((raw["mean"] / typical).clip(lower=_TINY)),
-            "f_dna": np.log((raw["mean"] * raw["area"] / content).clip(lower=_TINY)),
-            "f_variation": np.log((raw["sd"] / raw["mean"].clip(lower=_TINY)).clip(lower=_TINY)),
-            "f_fine_texture": np.log((raw["fine"] / raw["mean"].clip(lower=_TINY)) + 1e-3),
-            "f_coarse_texture": np.log((raw["coarse"] / raw["mean"].clip(lower=_TINY)) + 1e-3),
-            "f_brightest": np.log((raw["top"] / raw["mean"].clip(lower=_TINY)).clip(lower=_TINY)),
+            "f_area": raw["area"] / scale**2,
+            "f_elongation": raw["major"].clip(lower=1) / raw["minor"].clip(lower=1),
+            "f_indentation": 1 - raw["solidity"],
+            "f_raggedness": 1 - roundness.clip(upper=1.3),
+            "f_intensity": raw["mean"] / typical,
+            "f_dna": raw["mean"] * raw["area"] / content,
+            "f_variation": raw["sd"] / mean,
+            "f_fine_texture": raw["fine"] / mean,
+            "f_coarse_texture": raw["coarse"] / mean,
+            "f_brightest": raw["top"] / mean,
         }
     )
 

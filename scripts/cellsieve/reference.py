@@ -7,23 +7,32 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from cellsieve.rarity import Rarity, join
+
 NEIGHBOURS = 2
 SMALLEST_BANK = 20
+_LESS = 0.5  # weight of having less of a sign of malignancy than normal nuclei
 _TRIMMED = 0.1  # share of a slide's nuclei that its own bank leaves out
 
 
 class Scores(NamedTuple):
-    """Distance of nuclei to the reference.
+    """How unlike the reference nuclei are.
 
     Attributes
     ----------
-    score : ndarray, (n,), float64
+    crop : ndarray, (n,), float64
         Sum of the squared distances to the two nearest reference nuclei, in
-        standardised feature space (methods: Reiss & Hoshen, arXiv 2106.03844).
+        feature space (methods: Reiss & Hoshen, arXiv 2106.03844).
+    surroundings : ndarray, (n,), float64
+        The brightest speck beside the nucleus.
+    score : ndarray, (n,), float64
+        Both joined, in decades of rarity among the nuclei of the bank.
     nearest : ndarray of str, (n, 2)
-        Names of those two.
+        Names of the two nearest reference nuclei.
     """
 
+    crop: np.ndarray
+    surroundings: np.ndarray
     score: np.ndarray
     nearest: np.ndarray
 
@@ -34,7 +43,7 @@ class Bank:
     Parameters
     ----------
     table : DataFrame
-        Columns ``id`` (``"{field}:{cell}"``) and ``f_*``; at least
+        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``speck``; at least
         `SMALLEST_BANK` rows.
     """
 
@@ -44,10 +53,12 @@ class Bank:
         self.columns = feature_columns(table)
         self.ids = table["id"].to_numpy(str)
         values = table[self.columns].to_numpy(float)
-        self.mean = values.mean(0)
+        self.middle = np.median(values, 0)
         # a feature that does not vary says nothing; it must not divide by zero
         self.scale = np.maximum(values.std(0), 1e-9)
-        self.tree = cKDTree((values - self.mean) / self.scale)
+        self.tree = cKDTree(self._place(table))
+        self.rarity = Rarity(self._neighbours(table)[0])
+        self.speck_rarity = Rarity(table["speck"])
 
     def score(self, table: pd.DataFrame) -> Scores:
         """Score nuclei; one that is itself in the bank is not its own neighbour.
@@ -55,18 +66,25 @@ class Bank:
         Parameters
         ----------
         table : DataFrame
-            Columns ``id`` and the bank's ``f_*``.
+            Columns ``id``, ``speck`` and the bank's ``f_*``.
         """
-        values = (table[self.columns].to_numpy(float) - self.mean) / self.scale
-        distance, index = self.tree.query(values, k=NEIGHBOURS + 1)
+        crop, nearest = self._neighbours(table)
+        speck = table["speck"].to_numpy(float)
+        return Scores(crop, speck, join(self.rarity(crop), self.speck_rarity(speck)), nearest)
+
+    def _place(self, table: pd.DataFrame) -> np.ndarray:
+        """Place nuclei in feature space, (n, features)."""
+        values = (table[self.columns].to_numpy(float) - self.middle) / self.scale
+        return np.where(values < 0, _LESS * values, values)
+
+    def _neighbours(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        distance, index = self.tree.query(self._place(table), k=NEIGHBOURS + 1)
         itself = self.ids[index] == table["id"].to_numpy(str)[:, None]
         # drop the nucleus itself where it was found, else the farthest
         dropped = np.where(itself.any(1), itself.argmax(1), NEIGHBOURS)
         kept = np.arange(NEIGHBOURS + 1) != dropped[:, None]
         shape = (len(table), NEIGHBOURS)
-        return Scores(
-            (distance[kept].reshape(shape) ** 2).sum(1), self.ids[index][kept].reshape(shape)
-        )
+        return (distance[kept].reshape(shape) ** 2).sum(1), self.ids[index][kept].reshape(shape)
 
 
 class Split(NamedTuple):

@@ -17,6 +17,7 @@ from cellsieve.objects import bounding_boxes
 from cellsieve.provenance import file_sha256
 from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
 from cellsieve.stores import create_zip, open_labels, open_zip
+from cellsieve.surroundings import brightest_specks
 from cellsieve.tables import read_table
 from cellsieve.wholeness import judge_wholeness
 
@@ -41,7 +42,7 @@ class ReferenceModel(NamedTuple):
     Attributes
     ----------
     bank : DataFrame
-        Columns ``id, field, slide, cell`` and ``f_*``, one row a nucleus.
+        Columns ``id, field, slide, cell, f_*`` and ``speck``, one row a nucleus.
     calibration : DataFrame
         ``id, score`` of reference nuclei that the bank does not hold.
     diameter : float or None
@@ -130,9 +131,11 @@ def describe_field(
     Returns
     -------
     DataFrame
-        ``id, field, cell`` and ``f_*``; no row when the field has no nucleus.
+        ``id, field, cell, f_*`` and ``speck``; no row when the field has no nucleus.
     """
-    table = nucleus_features(dapi, nuclei, Ruler(diameter, zoom))
+    ruler = Ruler(diameter, zoom)
+    table = nucleus_features(dapi, nuclei, ruler)
+    table["speck"] = brightest_specks(dapi, nuclei, ruler)
     table.insert(0, "cell", table.index)
     table.insert(0, "field", field)
     table.insert(0, "id", [f"{field}:{cell}" for cell in table["cell"]])

@@ -21,10 +21,11 @@ DEFINITIONS = {
     "dapi_sum": "Sum of that signal over the nucleus: follows the amount of DNA.",
     "touches_border": "Whether the nucleus is cut by the border of the field.",
     "overlapping": "Whether the nucleus overlaps another one.",
-    "anomaly_crop": "How unlike the reference nuclei the picture of the nucleus is.",
-    "anomaly_map": "Highest value of the field's anomaly map within the nucleus.",
-    "anomaly_score": "The score that ranks the nuclei: how unlike the reference it is. "
-    "Higher is more unusual; it has no unit.",
+    "anomaly_crop": "How unlike the reference nuclei the nucleus itself is; no unit.",
+    "anomaly_map": "How bright the brightest speck beside the nucleus is, relative to the nucleus: "
+    "micronuclei and debris.",
+    "anomaly_score": "The score that ranks the nuclei: how rare it would be in the reference. "
+    "1 is one in ten, 2 one in a hundred, and so on.",
     "anomaly_z": "The score in robust standard deviations from the median of its slide.",
     "anomaly_p": "Share of held-out reference nuclei that score at least as high; "
     "empty when no reference was learned.",
