@@ -1,0 +1,1 @@
+"""Networks that learn what normal nuclei look like, from nothing but their crops."""
