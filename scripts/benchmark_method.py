@@ -78,7 +78,7 @@ def _segment(
         return []
     store.attrs.update({"network": method.network, "device": method.device, "note": ""})
 
-    times = []
+    times, warm = [], False
     with scratch(beside) as folder:
         group = zarr.open_group(folder, mode="w")
         for row in tqdm(rows, unit="field", disable=None):
@@ -86,7 +86,8 @@ def _segment(
             if qc["status"] == "rejected":
                 log.info("%s is left out: %s", row["field"], "; ".join(qc["reasons"]))
                 continue
-            if not times:
+            if not warm and qc["diameter_px"]:
+                warm = True
                 _warm_up(row, qc, method, group)
             times.append(_time_field(row, qc, method, group, store))
     return times

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.model_options import add_labelled_options
 
-MEANS = ("dice", "aji", "ap50", "map")
+FIGURES = ("nuclei", "dice", "aji", "ap50", "map", "f1")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,8 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import zarr
     from tqdm import tqdm
 
-    from cellsieve.agreement import compare_labels
-    from cellsieve.bootstrap import estimate, mean, pooled
+    from cellsieve.agreement import compare_labels, summarise
     from cellsieve.figures import as_json
     from cellsieve.files import atomic, scratch
     from cellsieve.labelled_folder import find_labelled, open_preprocessed
@@ -51,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = pd.DataFrame(rows)
     with atomic(args.table) as part:
         table.to_csv(part, index=False, float_format="%.6g")
-    figures = {name: estimate(mean(table[name])).as_dict("mean") for name in MEANS}
-    f1 = estimate(pooled(2 * table["hits"], table["true"] + table["found"])).as_dict("pooled")
-    nuclei = int(table["true"].sum())
-    print(as_json({"images": len(table), "nuclei": nuclei, **figures, "f1": f1}))
+    figures = summarise(table)
+    print(as_json({"images": len(table), **{name: figures[name] for name in FIGURES}}))
 
 
 if __name__ == "__main__":

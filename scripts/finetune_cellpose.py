@@ -14,6 +14,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--network", default="narrow", choices=["narrow", "standard", "cyto3", "nuclei"]
     )
     args = options.parse_args(argv)
+    if args.network in ("cyto3", "nuclei") and not args.start:
+        options.error(f"--network {args.network} goes on from Cellpose's model: give it as --start")
     finetune_and_write(args, "cellpose", args.network)
 
 

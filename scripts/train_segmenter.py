@@ -1,10 +1,9 @@
-"""Train the first weights of a segmenter, on simulated nuclei only."""
+"""Train the first weights of the vote network, on simulated nuclei only."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cellsieve.choices import ENGINES
 from cellsieve.cli import parser, run
 from cellsieve.errors import TrainingError
 from cellsieve.training_options import add_training_options, simulated_record, training_origin
@@ -17,7 +16,6 @@ FALL = 0.75  # of the learning rate: slow last steps learn what only simulated n
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, or go on from a checkpoint; write weights, curve and record."""
     options = parser(__doc__)
-    options.add_argument("--engine", default=ENGINES[0], choices=ENGINES)
     add_training_options(options, steps=3000)
     args = options.parse_args(argv)
 
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.training.windows import Window
 
     torch.set_num_threads(args.threads)
-    recipe = load_recipe(args.engine)
+    recipe = load_recipe("votes")
     side, diameter = recipe.side, recipe.diameter
     scenes = draw_scenes(args.seed, args.scenes, args.threads)
     log.info("%d scenes", len(scenes))
@@ -45,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     unseen = draw_scenes(args.seed + 1, 100, args.threads)
     rng = generator("unseen", args.seed)
     shown = [draw_example(rng, unseen, side, diameter, SMALLEST) for _ in range(48)]
-    judged = [Window(example, diameter, 1) for example in shown]
+    judged = [Window(example, diameter, ()) for example in shown]
     origin = {"engine": recipe.engine, **recipe.notes, **training_origin(args)}
     origin["code"] = " ".join(code("train_segmenter"))
 

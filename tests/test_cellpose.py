@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from tiling import least_overlap, segment_in_tiles
 
 from cellsieve.errors import UserError
 from cellsieve.segmenters import load_segmenter, save_segmenter
@@ -84,6 +85,21 @@ def outline(segmenter, picture):
 
 def iou(first, second):
     return np.count_nonzero(first & second) / np.count_nonzero(first | second)
+
+
+def test_nuclei_do_not_depend_on_the_tiles(segmenter, monkeypatch):
+    """Tiles of 128 px, and the same half a tile further; some nuclei lie on every border."""
+    rng = np.random.default_rng(1)
+    centres = np.mgrid[20:400:40, 20:400:40].reshape(2, -1).T
+    centres = centres + rng.uniform(-4, 4, centres.shape)
+    picture = light(discs((400, 400), centres))
+    monkeypatch.setattr(segmenter, "side", 128)
+    tiled = [
+        segment_in_tiles(segmenter, picture, segmenter.diameter, offset)
+        for offset in ((0, 0), (64, 64))
+    ]
+    assert tiled[0].max() > 0.9 * len(centres)
+    assert least_overlap(*tiled) > 0.98
 
 
 def test_flows_of_a_disc_point_to_its_centre():

@@ -41,10 +41,10 @@ def draw(seed, nuclei=40):
     return drawn._replace(image=np.maximum(drawn.image, 0))
 
 
-def write_training_field(folder, field, labels):
+def write_training_field(folder, field, labels, **qc):
     """What preprocessing and pseudo_labels.py would have written."""
     folder.mkdir(parents=True)
-    write_stage(folder, field.image, field.labels)
+    write_stage(folder, field.image, field.labels, **qc)
     with create_zip(folder / "pseudo_labels.zarr.zip") as store:
         add_plane(store, "labels", labels.shape, np.uint32)[:] = labels
         hidden = (field.labels > 0) & (labels == 0)
@@ -86,12 +86,51 @@ def as_field(seed=0, labels=None):
 def test_windows_show_the_field_and_its_labels():
     field = as_field()
     windows = cut_windows(field, 100, np.random.default_rng(0))
-    assert sum(w.nuclei for w in windows) >= len(np.unique(field.labels)) - 1
+    shown = {label for window in windows for label in window.nuclei}
+    assert shown == set(np.unique(field.labels)[1:])
     for window in windows:
         numbers = np.unique(window.shown.labels)
-        assert window.nuclei == len(numbers[numbers > 0]) > 0
+        assert len(window.nuclei) == len(numbers[numbers > 0]) > 0
     light = sum(float(w.shown.picture.astype(float).sum()) for w in windows)
     assert light == pytest.approx(field.dapi.sum() / field.intensity, rel=1e-3)
+
+
+def test_every_field_that_is_kept_for_it_judges():
+    """30 fields of 20 windows each; 6 are kept, 40 windows judge: 6 or 7 of each."""
+    shown = Example(np.zeros((2, 2)), np.ones((2, 2), int), np.zeros((2, 2), bool))
+    windows = {f: [Window(shown, 1000 * f + w, (1,)) for w in range(20)] for f in range(30)}
+    rng = np.random.default_rng(0)
+    learning, judging, split = finetuning._split(windows, rng)
+    counts = np.bincount([int(window.diameter) // 1000 for window in judging])
+    assert sorted(counts[counts > 0]) == [6, 6, 7, 7, 7, 7]
+    assert len(learning) == 24 * 20
+    assert not {w.diameter // 1000 for w in learning} & {w.diameter // 1000 for w in judging}
+    assert split == "by field"
+
+
+def test_fields_of_other_diameters_are_learned_from_alike(tmp_path):
+    """One of them imaged at three times the resolution: its windows show as many nuclei."""
+    rows = []
+    for seed, zoom in ((0, 1), (1, 3)):
+        field = draw(seed)
+        image, labels = (np.kron(part, np.ones((zoom, zoom), part.dtype)) for part in field[:2])
+        rows.append(
+            write_training_field(
+                tmp_path / f"f{seed}",
+                field._replace(image=image, labels=labels),
+                labels,
+                diameter_px=zoom * DIAMETER,
+            )
+        )
+    write_manifest(tmp_path / "fields.tsv", rows)
+    windows = cut_training_windows(tmp_path / "fields.tsv", "pseudo", seed=0)
+    shares = [
+        (window.shown.labels > 0).sum() / len(window.nuclei) / window.diameter**2
+        for found in windows.values()
+        for window in found
+    ]
+    assert len(windows["f0"]) == len(windows["f1"])
+    assert max(shares) < 1.5 * min(shares)
 
 
 def test_windows_are_alike_in_size_and_none_is_empty():
@@ -112,7 +151,7 @@ def test_large_nuclei_are_kept_with_less_resolution():
     (window,) = cut_windows(field, 10, np.random.default_rng(0))
     assert window.diameter == pytest.approx(5 * DIAMETER / 2)
     assert window.shown.labels.shape == window.shown.picture.shape == (650, 600)
-    assert window.nuclei == len(np.unique(large[1])) - 1
+    assert window.nuclei == tuple(np.unique(large[1])[1:])
 
 
 def test_pictures_of_a_window_have_the_networks_scale():
@@ -154,7 +193,7 @@ def boxes(*corners, side=20, shape=(120, 120)):
 def window_of(labels, ignored=None):
     ignored = np.zeros(labels.shape, bool) if ignored is None else ignored
     picture = (labels > 0).astype(np.float16)
-    return Window(Example(picture, labels, ignored), DIAMETER, len(np.unique(labels)) - 1)
+    return Window(Example(picture, labels, ignored), DIAMETER, tuple(np.unique(labels)[1:]))
 
 
 def test_agreement_is_that_of_the_labels_known():
@@ -233,7 +272,7 @@ def test_a_second_round_is_kept_only_if_it_agrees_better(laboratory, tmp_path, m
     learned = finetuning.finetune(RECIPE, windows, start, options, tmp_path / "c", seen.append)
     record = learned.record
     assert record["added"] > 0  # of the third of the nuclei that has no label
-    assert [row[0] for row in learned.rows] == [0, 1, 0, 1]
+    assert [row[0] for row in learned.rows] == [0, 1, 1, 2]  # one curve
     assert seen[-1][:2] == learned.rows[:2]
     better = record["round_2"]["agreement"] > record["round_1"]["agreement"]
     assert (record["kept"] == "round 2") == better
@@ -246,7 +285,12 @@ def test_good_weights_are_not_made_worse(laboratory, tmp_path):
     done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 2, "--start", start)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "record.json").read_text())["round_1"]
-    assert record["agreement"] >= record["agreement_at_start"] > 0.7
+    assert record["agreement_at_start"] > 0.7
+    if record["best_step"] == 0:
+        kept, given = (read_weights(p).state for p in (tmp_path / "weights.safetensors", start))
+        assert all(torch.equal(kept[name], given[name]) for name in given)
+    else:
+        assert record["agreement"] > record["agreement_at_start"]
 
 
 def manifest_of(folder, labels):
@@ -278,13 +322,49 @@ def test_too_few_labels_and_nothing_to_fall_back_to(tmp_path):
     )
 
 
-def test_a_training_that_diverges_is_refused_or_keeps_the_weights_before(laboratory, tmp_path):
+def test_a_training_that_diverges_keeps_the_best_weights_before(laboratory, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetuning, "_EVERY", 1)
+    monkeypatch.setattr(finetuning, "_SCENES", 4)
+    start = read_weights(SHIPPED / "votes.safetensors").state
+    windows = cut_training_windows(laboratory / "fields.tsv", "pseudo", seed=0)
+    calls = iter([1.0, float("nan")])
+
+    def loss(network, batch):
+        value, figure = RECIPE.loss(network, batch)
+        return value * next(calls), figure
+
+    recipe, options = RECIPE._replace(loss=loss), finetuning.Options(3, 1, 0, 1, "cpu")
+    learned = finetuning.finetune(recipe, windows, start, options, tmp_path / "c", lambda _: None)
+    assert learned.record["round_1"]["diverged"]
+    assert [row[0] for row in learned.rows] == [0, 1]
+    assert all(torch.isfinite(v).all() for v in learned.state.values())
+
+
+def test_a_training_that_begins_broken_is_refused(laboratory, tmp_path):
     broken = {name: v * float("nan") for name, v in VoteNetwork().state_dict().items()}
     save_segmenter(tmp_path / "broken.safetensors", broken, "votes", {})
     start = ("--start", tmp_path / "broken.safetensors")
     done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 2, *start)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: the training diverged")
+
+
+def test_first_weights_stay_where_nothing_agrees(tmp_path, monkeypatch):
+    """Labels that no nucleus has: neither the first weights nor the trained ones find them."""
+    monkeypatch.setattr(finetuning, "_SCENES", 4)
+    rows = []
+    for seed in range(5):
+        field = draw(seed)
+        nowhere = np.where(field.labels > 0, 0, np.indices(field.labels.shape)[0] // 8 + 1)
+        rows.append(write_training_field(tmp_path / f"field{seed}", field, nowhere))
+    write_manifest(tmp_path / "fields.tsv", rows)
+    start = read_weights(SHIPPED / "votes.safetensors").state
+    windows = cut_training_windows(tmp_path / "fields.tsv", "pseudo", seed=0)
+    options = finetuning.Options(1, 1, 0, 1, "cpu")
+    learned = finetuning.finetune(RECIPE, windows, start, options, tmp_path / "c", lambda _: None)
+    assert learned.record["round_1"]["agreement"] == 0
+    assert learned.record["kept"] == "start"
+    assert all(torch.equal(start[name], v) for name, v in learned.state.items())
 
 
 def test_a_training_that_teaches_nothing_is_no_model(laboratory, tmp_path):

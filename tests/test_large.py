@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from synthetic import draw_field, write_manifest
 
+from cellsieve.plan import SHIPPED
 from cellsieve.tables import read_table
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -57,7 +58,8 @@ def test_every_stage_stays_within_its_memory(tmp_path, shape, limit, diameter):
     reads = {"dapi": field["dapi"], "qc": field["qc"]}
     used = {"preprocess": peak("preprocess", **image, **reads)}
     reads["nuclei"] = field["nuclei"]
-    used["segment"] = peak("segment", **reads, overlay=tmp_path / "o.png")
+    shipped = SHIPPED / "votes.safetensors"
+    used["segment"] = peak("segment", **reads, overlay=tmp_path / "o.png", weights=shipped)
     used["measure"] = peak("measure", **reads, measurements=field["measurements"])
     model = tmp_path / "model"
     model.mkdir()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiling import least_overlap, segment_in_tiles
 
 from cellsieve.errors import UserError
 from cellsieve.segmenters import load_segmenter, save_segmenter
@@ -82,6 +83,21 @@ def test_all_of_many_nuclei_are_found(segmenter):
 def touching():
     """Three nuclei, two of which touch."""
     return discs((96, 96), [(30, 30), (30, 58), (65, 44)], [13, 15, 12]).picture
+
+
+def test_nuclei_do_not_depend_on_the_tiles(segmenter, monkeypatch):
+    """Tiles of 128 px, and the same half a tile further; some nuclei lie on every border."""
+    rng = np.random.default_rng(1)
+    centres = np.mgrid[20:400:36, 20:400:36].reshape(2, -1).T
+    centres = centres + rng.uniform(-4, 4, centres.shape)
+    field = discs((400, 400), centres, rng.uniform(11, 15, len(centres)))
+    monkeypatch.setattr(segmenter, "side", 128)
+    tiled = [
+        segment_in_tiles(segmenter, field.picture, segmenter.diameter, offset)
+        for offset in ((0, 0), (64, 64))
+    ]
+    assert tiled[0].max() > 0.9 * len(centres)
+    assert least_overlap(*tiled) > 0.98
 
 
 def test_the_result_moves_with_the_picture(segmenter, touching):

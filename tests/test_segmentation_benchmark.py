@@ -140,6 +140,26 @@ def test_page_needs_no_network_and_escapes_names():
     assert ("74.71" in row, "21.64" in row) == (True, True)
 
 
+def test_fields_without_nuclei_have_no_f1(stage):
+    """Nothing to find and nothing found: other figures are 1, F1 and the intervals are missing."""
+    empty = {name: np.zeros(shape, np.uint32) for name, shape in SHAPES.items()}
+    for name, labels in empty.items():
+        tifffile.imwrite(stage / name / "nuclei.tif", labels)
+    write_result(stage, "watershed", empty)
+    benchmark_segmentation.main(arguments(stage, "watershed"))
+    (row,) = pd.read_csv(stage / "t.csv").to_dict("records")
+    assert row["ap50"] == 1
+    assert np.isnan(row["f1"])
+    assert (stage / "index.html").read_text().count('<td class="n">–</td>') == 1
+
+
+def test_a_truth_that_is_no_label_image_is_named(stage):
+    write_result(stage, "watershed", {"a": squares(SHAPES["a"])})
+    Image.new("L", (60, 40)).save(stage / "a" / "nuclei.tif", "PNG")
+    with pytest.raises(UserError, match=r"a/nuclei\.tif: not a TIFF, as label images must be"):
+        benchmark_segmentation.main(arguments(stage, "watershed"))
+
+
 def test_methods_on_other_fields_are_refused(stage):
     found = {name: squares(shape, (5, 5)) for name, shape in SHAPES.items()}
     write_result(stage, "watershed", found)

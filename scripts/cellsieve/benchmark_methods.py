@@ -22,7 +22,7 @@ from cellsieve.prompted import answer_field
 from cellsieve.prompts import prompt_table
 from cellsieve.pseudo_label_agreement import Drawn
 from cellsieve.segmentation import Segmented, segment_field
-from cellsieve.segmenters import load_segmenter, read_weights
+from cellsieve.segmenters import load_segmenter, read_notes
 from cellsieve.segmenters.interface import Segmenter
 from cellsieve.shape_limits import ShapeLimits
 from cellsieve.weights import read_catalogue, verified
@@ -137,7 +137,7 @@ def load_method(
 
 def _described(path: Path) -> str:
     """Name the network of a file of weights, and say if its training changed nothing."""
-    notes = read_weights(path).notes
+    notes = read_notes(path)
     network = ", ".join(notes[key] for key in _NETWORK if key in notes)
     return f"{network}, the first weights unchanged" if notes.get("kept") == "start" else network
 

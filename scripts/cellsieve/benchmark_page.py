@@ -65,8 +65,10 @@ def render(table: pd.DataFrame, picture: np.ndarray, shown: Mapping[str, Any]) -
 
 
 def percent(row: Mapping[str, Any], figure: str) -> str:
-    """Show a figure of a row of the table in per cent, with its interval if it has one."""
+    """Show a figure of a row of the table in per cent, with its interval; – for what is missing."""
     value, low, high = (100 * row[f"{figure}{end}"] for end in ("", "_low", "_high"))
+    if np.isnan(value):
+        return "–"
     return f"{value:.1f}" if np.isnan(low) else f"{value:.1f} ({low:.1f}–{high:.1f})"
 
 

@@ -1,6 +1,5 @@
 """First outlines from Cellpose instead of a promptable model: of each candidate its nucleus."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tqdm import tqdm
 from cellsieve.devices import choose_device
 from cellsieve.errors import UserError
 from cellsieve.mask_table import BOX, draw
-from cellsieve.network_segmentation import View
+from cellsieve.network_segmentation import View, tile_and_halo
 from cellsieve.prompted import SAM_MASKS, as_mask_table
 from cellsieve.provenance import file_sha256
 from cellsieve.rescaled import Rescaled
@@ -133,10 +132,10 @@ def outline_field(
         return pd.DataFrame(columns=list(SAM_MASKS))
     scale = segmenter.diameter / diameter
     view = View(Rescaled(dapi, scale), intensity, segmenter.step)
-    tile, halo = (math.ceil(length / scale) for length in (segmenter.side, segmenter.halo))
+    sizes = tile_and_halo(segmenter, scale)
     points = table[["y_px", "x_px"]].to_numpy()
     found: list[dict[str, Any]] = [{}] * len(table)
-    for piece in tqdm(list(tiles(dapi.shape, tile, halo, offset)), unit="tile", disable=None):
+    for piece in tqdm(list(tiles(dapi.shape, *sizes, offset)), unit="tile", disable=None):
         low, high = ([getattr(s, end) for s in piece.core] for end in ("start", "stop"))
         rows = np.flatnonzero(((points >= low) & (points < high)).all(axis=1))
         if not len(rows):

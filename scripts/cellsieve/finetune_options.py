@@ -100,7 +100,8 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
         notes = {**recipe.notes, "kept": record["kept"]}
         save_segmenter(args.weights, learned.state, recipe.engine, notes)
         follow(learned.rows)
-    write_json(args.record, {**record, **_origin(args, engine, recipe.notes)})
+    origin = {**_origin(args, engine, recipe.notes), "device": plan.device}
+    write_json(args.record, {**record, **origin})
     for file in checkpoints(args.checkpoint):
         file.unlink(missing_ok=True)
     log.info("kept: %s", record["kept"])
@@ -138,7 +139,7 @@ def _origin(args: argparse.Namespace, engine: str, notes: Any) -> dict[str, Any]
         "learned_from": "pseudo-labels" if args.labels == "pseudo" else "labels of people",
         "start_sha256": file_sha256(args.start) if args.start else None,
         "fold": "{}/{}".format(*args.fold) if args.fold else None,
-        **{name: getattr(args, name) for name in ("steps", "rounds", "seed", "threads", "device")},
+        **{name: getattr(args, name) for name in ("steps", "rounds", "seed", "threads")},
         "code": code(f"finetune_{engine}"),
         "versions": versions(),
     }

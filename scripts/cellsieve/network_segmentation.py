@@ -45,6 +45,15 @@ class View(NamedTuple):
         return np.pad(picture, padding), places
 
 
+def tile_and_halo(segmenter: Segmenter, scale: float) -> tuple[int, int]:
+    """Return side and halo of a network's tiles in pixels of the field.
+
+    ``scale`` is pixels of the network to a pixel of the field.
+    """
+    tile, halo = (math.ceil(length / scale) for length in (segmenter.side, segmenter.halo))
+    return min(tile, _LARGEST_TILE), halo
+
+
 def segment_with_network(
     dapi: Any,
     diameter: float | None,
@@ -79,11 +88,10 @@ def segment_with_network(
         return Segmented(labels, np.zeros(1, np.uint32))
     scale = segmenter.diameter / diameter
     view = View(Rescaled(dapi, scale), intensity, segmenter.step)
-    tile, halo = (math.ceil(length / scale) for length in (segmenter.side, segmenter.halo))
-    tile = min(tile, _LARGEST_TILE)
 
     def outline(region: tuple[slice, slice]) -> Outlined:
         picture, places = view.picture(region)
         return segmenter.segment(picture, *places).labels
 
-    return Segmented(labels, segment_tiled(outline, labels, tile, halo, offset))
+    sizes = tile_and_halo(segmenter, scale)
+    return Segmented(labels, segment_tiled(outline, labels, *sizes, offset))

@@ -13,6 +13,7 @@ from cellsieve.files import atomic
 from cellsieve.images import image_files
 from cellsieve.segmenters import read_notes
 from cellsieve.sheet import read_sheet
+from cellsieve.weights import verified
 
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
 SIMULATED = Path("results/simulated")
@@ -147,7 +148,7 @@ class Plan:
         shipped = SHIPPED / f"{engine}.safetensors"
         sizes = NETWORKS.get(engine, ("", ""))
         chosen = network or sizes[bool(self.config["gpus"])]
-        return [shipped] if shipped.is_file() else [], chosen
+        return [verified(engine, SHIPPED)] if shipped.is_file() else [], chosen
 
     def downloaded_cellpose(self) -> list[Path]:
         """Return the Cellpose model in the folder of downloaded weights, if there is one."""
@@ -298,13 +299,20 @@ def _check_folders(config: Mapping[str, Any]) -> None:
         )
     segmenter = config["segmenter"]["weights"]
     if segmenter and config["segmenter"]["method"] != "coarse":
+        network = config["segmenter"]["network"]
         try:
-            read_notes(segmenter, config["segmenter"]["method"])
+            notes = read_notes(segmenter, config["segmenter"]["method"])
         except UserError as error:
             raise UserError(
                 f"configuration: segmenter.weights: {error}; allowed:"
                 " models/segmenter/weights.safetensors of another run"
             ) from error
+        found = notes.get("backbone", notes.get("variant"))
+        if network and network != found:
+            raise UserError(
+                f"configuration: segmenter.network is {network!r}, but segmenter.weights are of"
+                f" {found!r}; allowed: null"
+            )
     weights = config["anomaly"]["weights"]
     missing = [name for name in MODEL if weights and not Path(weights, name).is_file()]
     if missing:

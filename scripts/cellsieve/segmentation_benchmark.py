@@ -9,7 +9,7 @@ import pandas as pd
 from cellsieve.agreement import compare_labels, summarise
 from cellsieve.errors import UserError
 from cellsieve.manifest import read_manifest
-from cellsieve.stores import open_labels, open_zip
+from cellsieve.stores import check_labels, open_labels, open_zip
 
 FIGURES = ("dice", "aji", "ap50", "map", "f1")
 COLUMNS = (
@@ -17,7 +17,10 @@ COLUMNS = (
     *(f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high")),
     *("seconds_per_frame", "seconds_per_megapixel", "note"),
 )
-_COUNTS = {"fields": "Int64", "nuclei": "Int64"}
+# a figure that no method has is missing, too
+_TYPES = {"fields": "Int64", "nuclei": "Int64"} | {
+    f"{figure}{end}": "float64" for figure in FIGURES for end in ("", "_low", "_high")
+}
 
 
 class Result(NamedTuple):
@@ -78,7 +81,7 @@ def compare_method(
         for row in rows:
             if row["field"] in store:
                 with open_labels(row["truth"]) as truth:
-                    _check(row, truth, store[row["field"]])
+                    check_labels(truth, store[row["field"]].shape, row["field"], row["truth"])
                     found = compare_labels(truth, store[row["field"]])
                 compared.append({"field": row["field"], **found})
     table = pd.DataFrame(compared, columns=None if compared else ["field"])
@@ -124,7 +127,7 @@ def benchmark_table(results: Sequence[Result]) -> pd.DataFrame:
         that could not be run are missing.
     """
     table = pd.DataFrame([_row(result) for result in results], columns=list(COLUMNS))
-    return table.astype(_COUNTS)
+    return table.astype(_TYPES)
 
 
 def fields_table(results: Sequence[Result]) -> pd.DataFrame:
@@ -149,12 +152,3 @@ def _row(result: Result) -> dict[str, Any]:
         "seconds_per_frame": table["seconds"].mean(),
         "seconds_per_megapixel": table["seconds"].sum() / megapixels,
     }
-
-
-def _check(row: Mapping[str, str], truth: Any, found: Any) -> None:
-    if truth.shape != found.shape or truth.dtype.kind not in "iu":
-        sizes = ["×".join(map(str, plane.shape)) for plane in (truth, found)]
-        raise UserError(
-            f"field {row['field']}: {row['truth']} is {truth.dtype} of {sizes[0]} px; "
-            f"allowed: integers of {sizes[1]} px"
-        )

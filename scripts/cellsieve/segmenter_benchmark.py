@@ -272,12 +272,10 @@ def _ideal(labels: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
 
 def _maskrcnn(job: Job, bfloat16: bool = False) -> list[Run]:
     begun = time.perf_counter()
-    import math
-
     import torch
     from scipy import ndimage
 
-    from cellsieve.network_segmentation import View
+    from cellsieve.network_segmentation import View, tile_and_halo
     from cellsieve.rescaled import Rescaled
     from cellsieve.stores import open_zip
     from cellsieve.tiles import tiles
@@ -287,11 +285,11 @@ def _maskrcnn(job: Job, bfloat16: bool = False) -> list[Run]:
     network = segmenter.detect = _Timed(segmenter.detect)
     qc = json.loads(job.qc.read_text(encoding="utf-8"))
     scale = segmenter.diameter / qc["diameter_px"]
-    side, halo = (math.ceil(length / scale) for length in (segmenter.side, segmenter.halo))
+    sizes = tile_and_halo(segmenter, scale)
     start = time.perf_counter() - begun
 
     labels, seconds = _labels(job), 0.0
-    regions = [piece.padded for piece in tiles(labels.shape, side, halo)]
+    regions = [piece.padded for piece in tiles(labels.shape, *sizes)]
     nuclei = [[box for box in ndimage.find_objects(labels[r]) if box] for r in regions]
     chosen = typical([len(boxes) for boxes in nuclei], job.tiles)
     with open_zip(job.dapi) as store:

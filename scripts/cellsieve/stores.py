@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 import zarr
 
+from cellsieve.errors import UserError
 from cellsieve.files import atomic, scratch, zip_folder
 
 CHUNK = 512
@@ -63,9 +64,29 @@ def open_labels(path: Path | str) -> Iterator[Any]:
     Yields
     ------
     array-like, (H, W), unsigned integer
+
+    Raises
+    ------
+    UserError
+        If it is no TIFF.
     """
-    with tifffile.TiffFile(path) as tif, tif.series[0].aszarr(level=0) as store:
+    with ExitStack() as stack:
+        try:
+            tif = stack.enter_context(tifffile.TiffFile(path))
+            store = stack.enter_context(tif.series[0].aszarr(level=0))
+        except (tifffile.TiffFileError, IndexError) as error:
+            raise UserError(f"{path}: not a TIFF, as label images must be, or damaged") from error
         yield zarr.open_array(store, mode="r")
+
+
+def check_labels(labels: Any, shape: tuple[int, int], field: str, path: Path | str) -> None:
+    """Refuse a label image that is not of integers of its field's size, naming both."""
+    if labels.shape != shape or labels.dtype.kind not in "iu":
+        sizes = ["×".join(map(str, size)) for size in (labels.shape, shape)]
+        raise UserError(
+            f"field {field}: {path} is {labels.dtype} of {sizes[0]} px; "
+            f"allowed: integers of {sizes[1]} px"
+        )
 
 
 def write_labels(

@@ -13,7 +13,7 @@ from cellsieve.errors import UserError
 from cellsieve.folds import fold_of
 from cellsieve.manifest import read_manifest
 from cellsieve.simulation.draws import generator
-from cellsieve.stores import open_labels, open_zip
+from cellsieve.stores import check_labels, open_labels, open_zip
 from cellsieve.training.windows import LabelledField, Window, cut_windows
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,11 @@ def cut_training_windows(
         rows = [row for row in rows if folds[row["field"]] != fold[0]]
     if not rows:
         raise UserError(f"{manifest}: no field to learn from; allowed: at least one")
-    share = max(1, most // max(1, len(rows)))
+    share = max(1, most // len(rows))
     windows = {}
-    for row in rows:
+    # of more fields than windows some are left out
+    chosen = sorted(generator("fields", seed).permutation(len(rows))[:most])
+    for row in (rows[i] for i in chosen):
         with ExitStack() as stack:
             field = _open(row, column, stack)
             rng = generator("windows", seed, zlib.crc32(row["field"].encode()))
@@ -86,8 +88,7 @@ def _open(row: Mapping[str, str], column: str, stack: ExitStack) -> LabelledFiel
     else:
         store = stack.enter_context(open_zip(row[column]))
         dapi, labels, ignored = store.get("painted", dapi), store["labels"], store["ignore"]
-    if labels.shape != dapi.shape:
-        raise UserError(f"{row[column]}: not of the size of field {row['field']}")
+    check_labels(labels, dapi.shape, row["field"], row[column])
     return LabelledField(
         row["field"], dapi, labels, ignored, qc["diameter_px"], qc["nuclear_intensity"]
     )

@@ -9,8 +9,7 @@ wildcard_constraints:
     method="|".join(benchmark_choices.METHODS),
 
 
-rule benchmark_finetune:
-    """Train a segmenter on the pseudo-labels of the fields that have a truth, not on the truth."""
+use rule finetune as benchmark_finetune with:
     input:
         manifest=out("manifests/benchmark.tsv"),
         dapi=each("dapi", RUN.truth_fields),
@@ -28,39 +27,24 @@ rule benchmark_finetune:
         out("benchmarks/benchmark_finetune/{engine}.tsv")
     conda:
         "../../envs/finetune_{engine}.yaml"
-    threads: config["threads"]
-    resources:
-        **gpu_tag(),
-        mem_mb=mem_mb,
-        runtime=1440,
     params:
         code=lambda wildcards: code(f"finetune_{wildcards.engine}"),
         script=lambda wildcards: script(f"finetune_{wildcards.engine}"),
-        start=lambda wildcards, input: ["--start", input.start] if input.start else [],
         network=lambda wildcards: network_options(wildcards.engine),
-        steps=options("segmenter", "steps", "rounds"),
-        seed=config["seed"],
-        device=config["device"],
-        # not {threads}, which --cores may lower: the result's last digits depend on it
-        threads=config["threads"],
+        more="--on-failure record",
         checkpoint=lambda wildcards: out(
             f"benchmark/models/{wildcards.engine}/checkpoint"
         ),
-    shell:
-        "python {params.script} --fields {input.manifest:q} --labels pseudo {params.start:q}"
-        " {params.network} {params.steps} --seed {params.seed} --device {params.device}"
-        " --on-failure record --threads {params.threads} --checkpoint {params.checkpoint:q}"
-        " --weights {output.weights:q} --curve {output.curve:q} --picture {output.picture:q}"
-        " --record {output.record:q} > {log:q} 2>&1"
 
 
-rule benchmark_finetune_human:
-    """Train Mask R-CNN on the truth of all fields but those of one fold."""
+# on the truth of all fields but those of one fold: what the pseudo-labels are measured against
+use rule finetune as benchmark_finetune_human with:
     input:
         manifest=out("manifests/benchmark.tsv"),
         dapi=each("dapi", RUN.truth_fields),
         qc=each("qc", RUN.truth_fields),
         truth=lambda wildcards: truth_files(),
+        start=[],
     output:
         weights=out("benchmark/models/maskrcnn_human/{fold}/weights.safetensors"),
         curve=out("benchmark/models/maskrcnn_human/{fold}/curve.csv"),
@@ -72,30 +56,16 @@ rule benchmark_finetune_human:
         out("benchmarks/benchmark_finetune_human/{fold}.tsv")
     conda:
         "../../envs/finetune_maskrcnn.yaml"
-    threads: config["threads"]
-    resources:
-        **gpu_tag(),
-        mem_mb=mem_mb,
-        runtime=1440,
     params:
         code=code("finetune_maskrcnn"),
         script=script("finetune_maskrcnn"),
-        folds=folds(),
         network=network_options("maskrcnn"),
-        steps=options("segmenter", "steps", "rounds"),
-        seed=config["seed"],
-        device=config["device"],
-        threads=config["threads"],
+        more=lambda wildcards: (
+            f"--labels truth --fold {wildcards.fold}/{folds()} --on-failure record"
+        ),
         checkpoint=lambda wildcards: out(
             f"benchmark/models/maskrcnn_human/{wildcards.fold}/checkpoint"
         ),
-    shell:
-        "python {params.script} --fields {input.manifest:q} --labels truth"
-        " --fold {wildcards.fold}/{params.folds} {params.network} {params.steps}"
-        " --seed {params.seed} --device {params.device} --on-failure record"
-        " --threads {params.threads} --checkpoint {params.checkpoint:q} --weights {output.weights:q}"
-        " --curve {output.curve:q} --picture {output.picture:q} --record {output.record:q}"
-        " > {log:q} 2>&1"
 
 
 rule benchmark_method:

@@ -96,7 +96,9 @@ def sheet(column, flag=None):
 
 def each(name, fields=None):
     """Return the path of one kind of file for all fields, or for those named."""
-    return [RUN.path(field, name) for field in (fields or RUN.fields)]
+    return [
+        RUN.path(field, name) for field in (RUN.fields if fields is None else fields)
+    ]
 
 
 def exports():
@@ -108,11 +110,6 @@ def mask_table(field):
     """Return the masks that a field's pseudo-labels are chosen from; none from coarse outlines."""
     source = config["pseudo_labels"]["from"]
     return [] if source == "coarse" else RUN.path(field, f"{source}_masks")
-
-
-def labelled(name):
-    """Return the path of one kind of file for all training fields."""
-    return each(name, RUN.training_fields) if RUN.training_fields else []
 
 
 def segmenter_weights():

@@ -6,9 +6,9 @@ rule finetune:
     """Train a segmenter on the pseudo-labels of the training fields."""
     input:
         manifest=out("manifests/training.tsv"),
-        dapi=labelled("dapi"),
-        qc=labelled("qc"),
-        labels=labelled("pseudo_labels"),
+        dapi=each("dapi", RUN.training_fields),
+        qc=each("qc", RUN.training_fields),
+        labels=each("pseudo_labels", RUN.training_fields),
         start=START,
     output:
         weights=out("models/segmenter/weights.safetensors"),
@@ -32,6 +32,7 @@ rule finetune:
         network=f"--network {NETWORK}" if NETWORK else "",
         start=lambda wildcards, input: ["--start", input.start] if input.start else [],
         steps=options("segmenter", "steps", "rounds"),
+        more="",
         seed=config["seed"],
         device=config["device"],
         threads=config["threads"],
@@ -39,6 +40,6 @@ rule finetune:
         checkpoint=out("models/segmenter/checkpoint"),
     shell:
         "python {params.script} --fields {input.manifest:q} {params.network} {params.start:q}"
-        " {params.steps} --seed {params.seed} --device {params.device} --threads {params.threads}"
+        " {params.steps} {params.more} --seed {params.seed} --device {params.device} --threads {params.threads}"
         " --checkpoint {params.checkpoint:q} --weights {output.weights:q} --curve {output.curve:q}"
         " --picture {output.picture:q} --record {output.record:q} > {log:q} 2>&1"

@@ -127,7 +127,7 @@ rule report:
         image=[path for field in RUN.fields for path in RUN.present_images(field)],
         nuclei=each("nuclei"),
         overlays=each("overlay"),
-        training=labelled("pseudo_labels_picture"),
+        training=each("pseudo_labels_picture", RUN.training_fields),
         curve=out("models/segmenter/curve.png") if RUN.training_fields else [],
         signals=each("signals_picture"),
         maps=each("anomaly_map"),

@@ -44,8 +44,7 @@ def build_segmenter(
     engine: str, state: Mapping[str, Any], notes: Mapping[str, str], device: str
 ) -> Segmenter:
     """Make a segmenter from weights in training, which stay as they are."""
-    copies = {name: v.clone() for name, v in state.items()}
-    return ENGINES[engine](copies, notes, "in training", device)
+    return ENGINES[engine](state, notes, "in training", device)
 
 
 def save_segmenter(
@@ -118,8 +117,8 @@ def read_notes(path: Path | str, engine: str | None = None) -> dict[str, str]:
         with path.open("rb") as file:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST)))
         notes = json.loads(header.get("__metadata__", {}).get(_NOTES, "{}"))
-        found, version = notes.get("engine"), notes.get("version")
-    except (ValueError, AttributeError) as error:
+        found, version = str(notes.get("engine")), notes.get("version")
+    except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not a safetensors file, or a damaged one") from error
     if found not in ENGINES:
         raise UserError(f"{path}: not weights of a segmenter of cellsieve ({', '.join(ENGINES)})")

@@ -51,7 +51,7 @@ def train(
     checkpoint: Path | str,
     origin: Mapping[str, Any],
     started: bool,
-    follow: Callable[[list[list[float]]], None] = lambda rows: None,
+    follow: Callable[[list[list[float]]], None],
 ) -> Course:
     """Train to the end of the schedule, or go on from a checkpoint.
 
@@ -85,11 +85,13 @@ def train(
     UserError
         If the checkpoint is damaged.
     TrainingError
-        If no weights ever had a validation above 0.
+        If no weights ever had a validation above 0; first weights that had none
+        are returned where the loss stayed finite.
     """
     course = _resumed(trainer, checkpoint, origin)
     if course is None:
-        course = Course([], {}, -1, 0.0, False)
+        # first weights that agree with nothing are still more than none
+        course = Course([], {}, -1, -1.0 if started else 0.0, False)
         if started:
             course = _judged(course, trainer, validate, [0, float("nan"), float("nan")])
     steps = trainer.schedule.steps
@@ -101,7 +103,7 @@ def train(
             torch.save({**trainer.state(), "course": tuple(course), "origin": dict(origin)}, part)
         follow(course.rows)
     follow(course.rows)  # a finished training that is gone on from writes it here alone
-    if not course.best:
+    if not course.best or (course.diverged and course.value <= 0):
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
         raise TrainingError(
             f"{what}: no weights agree with any label kept for validation",

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +102,7 @@ def finetune(
         taught nothing.
     """
     learning, judging, split = _split(windows, generator("split", options.seed))
-    labels = sum(window.nuclei for window in (*learning, *judging))
+    labels = sum(len({n for w in found for n in w.nuclei}) for found in windows.values())
     record = {"fields": len(windows), "labels": labels, "split": split}
     if labels < FEWEST or not judging:
         few = f"{labels} labels in {len(windows)} fields are too few to learn from"
@@ -117,14 +117,16 @@ def finetune(
     best, rows, record["kept"] = first, first.rows, "round 1" if first.step else "start"
     if options.rounds == 2:
 
-        def follow_both(new: list[list[float]]) -> None:
-            follow([*first.rows, *new])
+        def both(new: list[list[float]]) -> list[list[float]]:
+            return [*first.rows, *([step + options.steps, *row] for step, *row in new)]
 
         segmenter = build_segmenter(recipe.engine, first.best, recipe.notes, options.device)
         grown, record["added"] = add_confident(segmenter, learning)
         again = options._replace(seed=options.seed + 1)
-        second = _round(recipe, grown, judging, scenes, first.best, again, two, follow_both)
-        rows, record["round_2"] = [*first.rows, *second.rows], _summary(second)
+        second = _round(
+            recipe, grown, judging, scenes, first.best, again, two, lambda new: follow(both(new))
+        )
+        rows, record["round_2"] = both(second.rows), _summary(second)
         if second.value > first.value:
             best, record["kept"] = second, "round 2"
     return Learned(best.best, rows, record)
@@ -145,7 +147,9 @@ def _split(
     order = [groups[i] for i in rng.permutation(len(groups))]
     if len(order) < 2:
         return list(chain(*order)), [], "none"
-    judging = list(chain(*order[::_ONE_IN]))[:_JUDGED]
+    # in turn from each field that is kept for it
+    turns = chain(*zip_longest(*order[::_ONE_IN]))
+    judging = [window for window in turns if window is not None][:_JUDGED]
     learning = list(chain(*(group for i, group in enumerate(order) if i % _ONE_IN)))
     return learning, judging, "by field" if by_field else "by window"
 

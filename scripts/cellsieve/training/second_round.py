@@ -29,10 +29,10 @@ def add_confident(segmenter: Segmenter, windows: Sequence[Window]) -> tuple[list
         Number of new ones.
     """
     grown = [_grow(segmenter, window) for window in windows]
-    return grown, sum(new.nuclei - old.nuclei for new, old in zip(grown, windows, strict=True))
+    return [window for window, _ in grown], sum(added for _, added in grown)
 
 
-def _grow(segmenter: Segmenter, window: Window) -> Window:
+def _grow(segmenter: Segmenter, window: Window) -> tuple[Window, int]:
     found, confidence = outline_window(segmenter, window)
     labels, ignored = window.shown.labels.copy(), window.shown.ignored.copy()
     typical = np.pi / 4 * window.diameter**2
@@ -47,4 +47,4 @@ def _grow(segmenter: Segmenter, window: Window) -> Window:
         mask = (found == label) & (labels == 0)
         labels[mask], ignored[mask] = number, False
     shown = window.shown._replace(labels=labels, ignored=ignored)
-    return window._replace(shown=shown, nuclei=window.nuclei + len(new))
+    return window._replace(shown=shown), len(new)

@@ -16,7 +16,7 @@ from cellsieve.training.recipe import Example
 _SIDE = 9  # of a window in diameters
 _SIZE_ERROR = 0.2  # standard deviation of the logarithm of an estimated diameter
 _LIGHT_ERROR = 0.4  # and of an estimated intensity
-_FINEST = 48  # px of a nucleus, beyond which a window is kept with less resolution
+_FINEST = 48  # px of a nucleus, about: larger ones are kept with less resolution
 _BRIGHTEST = 6e4  # typical nuclei; the largest float16 is little above
 _BLUR = 0.08  # largest sigma, in diameters
 
@@ -51,16 +51,16 @@ class Window(NamedTuple):
     Attributes
     ----------
     shown : Example
-        The picture is float16.
+        The picture is float16, the labels are int16.
     diameter : float
         Of a typical nucleus in pixels of the window.
-    nuclei : int
-        How many are labelled.
+    nuclei : tuple of int
+        Labels that it shows, as they are numbered in the field.
     """
 
     shown: Example
     diameter: float
-    nuclei: int
+    nuclei: tuple[int, ...]
 
 
 def cut_windows(field: LabelledField, most: int, rng: np.random.Generator) -> list[Window]:
@@ -94,16 +94,17 @@ def cut_windows(field: LabelledField, most: int, rng: np.random.Generator) -> li
 
 
 def _cut(field: LabelledField, region: tuple[slice, slice]) -> Window:
-    factor = max(1, int(field.diameter // _FINEST))
+    factor = max(1, round(field.diameter / _FINEST))
     light = np.asarray(field.dapi[region], np.float32) / field.intensity
     picture = block_reduce(light, factor, np.mean).clip(0, _BRIGHTEST).astype(np.float16)
     sampled = np.s_[factor // 2 :: factor, factor // 2 :: factor]
     numbers, labels = np.unique(np.asarray(field.labels[region]), return_inverse=True)
-    labels = labels.reshape(light.shape).astype(np.int32) + int(numbers[0] > 0)
+    # hundreds of windows are held at once
+    labels = labels.reshape(light.shape).astype(np.int16) + np.int16(numbers[0] > 0)
     ignored = np.asarray(field.ignored[region]) > 0
     height, width = labels[sampled].shape
     shown = Example(picture[:height, :width], labels[sampled], ignored[sampled])
-    return Window(shown, field.diameter / factor, int((numbers > 0).sum()))
+    return Window(shown, field.diameter / factor, tuple(numbers[numbers > 0].tolist()))
 
 
 def draw_window(
@@ -129,7 +130,8 @@ def draw_window(
     seen = vary(rng, window.shown.picture.astype(np.float32), window.diameter)
     error = np.clip(np.exp(_SIZE_ERROR * rng.standard_normal()), 0.6, 1.7)
     zoom = diameter / window.diameter * error
-    return cut(rng, window.shown._replace(picture=seen), zoom, side)
+    labels = window.shown.labels.astype(np.int32)
+    return cut(rng, window.shown._replace(picture=seen, labels=labels), zoom, side)
 
 
 def vary(rng: np.random.Generator, seen: np.ndarray, diameter: float) -> np.ndarray:
