@@ -70,6 +70,10 @@ class Embedding(nn.Module):
         self.register_buffer("centre", torch.zeros(width))
         self.eval()
 
+    def settle(self, z: Tensor) -> None:
+        """Freeze the centre: the direction of the mean of unit vectors, (n, d)."""
+        self.centre.copy_(F.normalize(z.mean(0), dim=0))
+
     def train(self, mode: bool = True) -> "Embedding":
         """Stay in evaluation mode."""
         return super().train(False)

@@ -1,0 +1,146 @@
+"""Fit a network to normal nuclei; a validation that needs no abnormal one decides what is kept."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cellsieve.anomaly_networks.contrastive import effective_rank
+from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
+from cellsieve.anomaly_networks.fpi import interpolate
+from cellsieve.anomaly_networks.methods import METHODS, Method
+from cellsieve.anomaly_networks.networks import Backbone, Embedding
+from cellsieve.provenance import code, versions
+from cellsieve.training.course import Course, train
+from cellsieve.training.trainer import Schedule, Trainer
+
+log = logging.getLogger(__name__)
+
+_PICTURES = 32  # normal crops of a step
+_RATE = 3e-4
+_EVERY = 100  # steps between validations
+_JUDGING = 5  # one crop in so many
+_COLLAPSED = 0.1  # of the first effective rank: the network no longer tells nuclei apart
+_CHUNK = 256
+
+
+class Options(NamedTuple):
+    """How to fit.
+
+    Attributes
+    ----------
+    method, backbone : str
+    steps, seed : int
+    device : str
+    """
+
+    method: str
+    backbone: str
+    steps: int
+    seed: int
+    device: str
+
+
+def fit(
+    crops: np.ndarray,
+    start: Mapping[str, Tensor] | None,
+    options: Options,
+    checkpoint: Path,
+    follow: Callable[[list[list[float]]], None],
+) -> Course:
+    """Fit a network to the crops of normal nuclei.
+
+    Parameters
+    ----------
+    crops : ndarray, (n, 2, s, s), float16
+        As `cellsieve.crops.cut_crops` gives them.
+    start : mapping of str to Tensor, or None
+        First weights of the backbone.
+    options : Options
+    checkpoint : Path
+        Goes on from it if it exists.
+    follow : callable
+        Takes the rows of the curve so far.
+
+    Raises
+    ------
+    TrainingError
+        If the network never told normal crops from damaged ones.
+    """
+    method = METHODS[options.method]
+    normal = torch.from_numpy(crops.astype(np.float32))
+    order = torch.randperm(len(normal), generator=_generator(options.seed, "split"))
+    learning, judging = normal[order[len(order) // _JUDGING :]], normal[order[: len(order) // _JUDGING]]
+    torch.manual_seed(options.seed)
+    network = method.build(Backbone(options.backbone))
+    if start:
+        network.backbone.load_state_dict(start)
+    if isinstance(network, Embedding):
+        network.settle(embed(method, network, learning))
+    first_rank = effective_rank(embed(method, network, judging))
+    damaged = _damage(judging, _generator(options.seed, "damage"))
+
+    def draw(step: int) -> Any:
+        generator = _generator(options.seed, f"step {step}")
+        chosen = torch.randint(len(learning), (_PICTURES,), generator=generator)
+        return method.draw(learning[chosen], generator)
+
+    def validate(state: Mapping[str, Tensor]) -> float:
+        network.load_state_dict(state)
+        known, fair, odd = (embed(method, network, part) for part in (learning, judging, damaged))
+        if effective_rank(fair) < _COLLAPSED * first_rank:
+            log.warning("the network has collapsed: its embedding fills hardly any dimension")
+            return 0.0
+        return _auroc(_nearest(fair, known), _nearest(odd, known))
+
+    schedule = Schedule(options.steps, _RATE, options.seed)
+    trainer = Trainer(network, draw, method.loss, schedule, options.device)
+    origin = {**options._asdict(), "learned_from": _digest(normal, start), "versions": str(versions())}
+    origin["code"] = " ".join(code("fit_anomaly"))
+    return train(trainer, validate, _EVERY, checkpoint, origin, start is not None, follow)
+
+
+@torch.inference_mode()
+def embed(method: Method, network: nn.Module, crops: Tensor) -> Tensor:
+    """Return the unit vectors of crops, (n, d), a chunk at a time."""
+    training = network.training
+    network.eval()
+    found = torch.cat([method.embed(network, part) for part in crops.split(_CHUNK)])
+    network.train(training)
+    return found
+
+
+def _damage(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Make a third each of the kinds of synthetic anomalies."""
+    first, second, third = crops.tensor_split(3)
+    foreign = interpolate(third, third.roll(1, 0), generator)[0]
+    return torch.cat([paste_patch(first, generator), paste_scar(second, generator), foreign])
+
+
+def _nearest(queries: Tensor, bank: Tensor) -> Tensor:
+    """Sum of the squared distances to the two nearest of a bank of unit vectors."""
+    return (2 - 2 * queries @ bank.T).topk(2, 1, largest=False).values.sum(1)
+
+
+def _auroc(normal: Tensor, odd: Tensor) -> float:
+    """Probability that an odd one scores above a normal one; ties count half."""
+    above = (odd[:, None] > normal).float() + 0.5 * (odd[:, None] == normal).float()
+    return float(above.mean())
+
+
+def _generator(seed: int, what: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed} {what}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+def _digest(crops: Tensor, start: Mapping[str, Tensor] | None) -> str:
+    digest = hashlib.sha256(crops.numpy().tobytes())
+    for name, value in (start or {}).items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()
