@@ -48,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from cellsieve import __version__
     from cellsieve.provenance import code, file_sha256, versions
+    from cellsieve.reference_model import FORMAT
 
     return {
+        "format": FORMAT,
         "method": args.method,
         "seed": args.seed,
         "version": __version__,

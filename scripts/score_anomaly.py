@@ -48,12 +48,15 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | N
     from cellsieve.reference_model import describe_field, zoom_factor
     from cellsieve.tables import ANOMALY
 
-    table = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
-    table = table.reindex(columns=list(ANOMALY))
-    if len(model.bank) < SMALLEST_BANK or table.empty:
-        return table
+    if len(model.bank) < SMALLEST_BANK:
+        unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
+        return unscored.reindex(columns=list(ANOMALY))
     zoom = zoom_factor(pixel_size, model.pixel_size_um)
-    scores = Bank(model.bank).score(describe_field(dapi, nuclei, field, model.diameter, zoom))
+    described = describe_field(dapi, nuclei, field, model.diameter, zoom)
+    table = described[["cell"]].reindex(columns=list(ANOMALY))
+    if table.empty:
+        return table
+    scores = Bank(model.bank).score(described)
     table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))

@@ -50,6 +50,21 @@ def test_every_key_is_explained_and_closed():
     closed(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
+def test_every_number_of_the_defaults_may_arrive_as_text():
+    """Of a section given on the command line all values are text."""
+
+    def as_text(value):
+        if isinstance(value, dict):
+            return {key: as_text(inner) for key, inner in value.items()}
+        return str(value) if isinstance(value, int | float) else value
+
+    config = as_text(copy.deepcopy(DEFAULTS))
+    # an index of a channel may be a name, too
+    config["channels"] = DEFAULTS["channels"]
+    check_config(config)
+    assert config == DEFAULTS
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

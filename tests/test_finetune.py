@@ -11,6 +11,7 @@ import pytest
 import torch
 from synthetic import draw_field, write_stage
 
+import finetune_cellpose
 from cellsieve.errors import TrainingError
 from cellsieve.plan import SHIPPED, write_manifest
 from cellsieve.segmenters import load_segmenter, read_notes, read_weights, save_segmenter
@@ -106,6 +107,13 @@ def test_every_field_that_is_kept_for_it_judges():
     assert len(learning) == 24 * 20
     assert not {w.diameter // 1000 for w in learning} & {w.diameter // 1000 for w in judging}
     assert split == "by field"
+
+
+def test_of_more_fields_than_windows_some_are_left_out(laboratory):
+    manifest = laboratory / "fields.tsv"
+    chosen = [list(cut_training_windows(manifest, "pseudo", seed, most=4)) for seed in range(8)]
+    assert {len(fields) for fields in chosen} == {4}
+    assert {field for fields in chosen for field in fields} == {f"field{n}" for n in range(6)}
 
 
 def test_fields_of_other_diameters_are_learned_from_alike(tmp_path):
@@ -282,9 +290,12 @@ def test_a_second_round_is_kept_only_if_it_agrees_better(laboratory, tmp_path, m
 def test_good_weights_are_not_made_worse(laboratory, tmp_path):
     """Two steps at full speed are no improvement: the weights that it began with stay."""
     start = SHIPPED / "votes.safetensors"
-    done = finetune(laboratory / "fields.tsv", tmp_path, "--steps", 2, "--start", start)
+    more = ("--steps", 2, "--start", start, "--device", "auto")
+    done = finetune(laboratory / "fields.tsv", tmp_path, *more)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "record.json").read_text())["round_1"]
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["device"] in ("cpu", "cuda")  # the one that was used
+    record = record["round_1"]
     assert record["agreement_at_start"] > 0.7
     if record["best_step"] == 0:
         kept, given = (read_weights(p).state for p in (tmp_path / "weights.safetensors", start))
@@ -392,6 +403,15 @@ def test_a_manifest_without_rows_is_refused(laboratory, tmp_path):
     done = finetune(tmp_path / "fields.tsv", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("fields.tsv: no rows; allowed: at least one field")
+
+
+def test_a_published_network_is_no_start_without_its_weights(laboratory, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        finetune_cellpose.main(
+            [f"--fields={laboratory}/fields.tsv", "--network=cyto3"]
+            + [f"--{option}={tmp_path / name}" for option, name in OUTPUTS.items()]
+        )
+    assert stopped.value.code == 2
 
 
 def test_weights_of_another_engine_are_no_start(laboratory, tmp_path):

@@ -320,7 +320,8 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
     [
         (lambda folder: (folder / "bank.parquet").unlink(), "bank.parquet"),
         (lambda folder: (folder / "record.json").write_text("{}"), "not the record"),
-        (lambda folder: (folder / "record.json").write_text('{"sha256": {}}'), "not the record"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 2}'), "not the record"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 1}'), "format 1, but"),
         (lambda folder: (folder / "record.json").write_text("[]"), "not the record"),
         (lambda folder: (folder / "record.json").write_text("{"), "not the record"),
         (lambda folder: (folder / "record.json").unlink(), "not a reference model"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from checkout import NORMAL, PATIENT, Checkout, draw, make_checkout, write_field
 
+from cellsieve.segmenters import save_segmenter
 from cellsieve.stores import open_zip
 from cellsieve.tables import read_notes, read_table
 
@@ -74,13 +75,30 @@ def test_from_cellpose(laboratory):
         ("{weights: nothing.safetensors}", "segmenter.weights: nothing.safetensors: no such file"),
         ("{weights: config.yaml}", "segmenter.weights: config.yaml: not a safetensors file"),
         ("{method: maskrcnn, network: narrow}", "segmenter.network is 'narrow', but segmenter"),
+        (
+            "{method: maskrcnn, network: resnet50, weights: light.safetensors}",
+            "segmenter.network is 'resnet50', but segmenter.weights are of 'light'; allowed: null",
+        ),
         ("{method: stardist}", "segmenter.method is 'stardist'; allowed: votes, maskrcnn"),
     ],
 )
 def test_impossible_segmenters_stop_before_any_job(laboratory, segmenter, message):
+    notes = {"backbone": "light"}
+    save_segmenter(laboratory.folder / "light.safetensors", {}, "maskrcnn", notes)
     done = laboratory.run("--cores", 1, "--config", f"segmenter={segmenter}", check=False)
     assert done.returncode
     assert message in done.stdout
+
+
+def test_damaged_weights_that_ship_stop_before_any_job(laboratory):
+    weights = laboratory.folder / "resources/segmenters/votes.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()  # it may be a link
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    done = laboratory.run("--dry-run", check=False)
+    weights.write_bytes(whole)
+    assert done.returncode
+    assert "votes.safetensors is another file or damaged" in done.stdout
 
 
 def test_an_engine_without_weights_needs_something_to_learn_from(laboratory):

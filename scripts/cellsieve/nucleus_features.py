@@ -29,7 +29,9 @@ class Ruler(NamedTuple):
     zoom: float
 
 
-def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
+def nucleus_features(
+    dapi: Any, nuclei: Any, ruler: Ruler, boxes: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Describe each nucleus by size, form, DNA content and chromatin texture.
 
     Parameters
@@ -40,6 +42,8 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
         Instance labels.
     ruler : Ruler
         Scale of lengths and of texture.
+    boxes : DataFrame, optional
+        As `cellsieve.objects.batches` takes them.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
         differ between fields while abnormal nuclei are rare.
     """
     scale = ruler.diameter / ruler.zoom
-    parts = [_describe_batch(dapi, nuclei, batch, scale) for batch in batches(nuclei)]
+    parts = [_describe_batch(dapi, nuclei, batch, scale) for batch in batches(nuclei, boxes=boxes)]
     if not parts:
         return pd.DataFrame()
     raw = pd.concat(parts).sort_index()
@@ -76,10 +80,7 @@ def nucleus_features(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.DataFrame:
 
 
 def _describe_batch(dapi: Any, nuclei: Any, batch: Batch, scale: float) -> pd.DataFrame:
-    labels = np.asarray(nuclei[batch.region])
-    # consecutive numbers: regionprops would visit every number up to the largest
-    place = np.searchsorted(batch.labels, labels).clip(max=len(batch.labels) - 1)
-    numbers = np.where(batch.labels[place] == labels, place + 1, 0)
+    numbers = batch.number(np.asarray(nuclei[batch.region]))
     counts = np.asarray(dapi[batch.region], np.float32)
     rows = [_describe(nucleus, scale) for nucleus in regionprops(numbers, counts)]
     return pd.DataFrame(rows, index=pd.Index(batch.labels, name="cell"))

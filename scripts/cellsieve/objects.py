@@ -26,6 +26,15 @@ class Batch(NamedTuple):
     region: tuple[slice, slice]
     labels: np.ndarray
 
+    def number(self, block: np.ndarray) -> np.ndarray:
+        """Number the listed objects from 1 on in the region's labels, others become 0.
+
+        A label may be any 32-bit number, and what visits or counts labels would go
+        through all numbers up to the largest.
+        """
+        place = np.searchsorted(self.labels, block).clip(max=len(self.labels) - 1)
+        return np.where(self.labels[place] == block, place + 1, 0)
+
 
 def bounding_boxes(labels: Any) -> pd.DataFrame:
     """Bounding box of every object, read tile by tile.

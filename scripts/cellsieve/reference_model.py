@@ -21,6 +21,7 @@ from cellsieve.surroundings import brightest_specks
 from cellsieve.tables import read_table
 from cellsieve.wholeness import judge_wholeness
 
+FORMAT = 2  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
@@ -133,9 +134,9 @@ def describe_field(
     DataFrame
         ``id, field, cell, f_*`` and ``speck``; no row when the field has no nucleus.
     """
-    ruler = Ruler(diameter, zoom)
-    table = nucleus_features(dapi, nuclei, ruler)
-    table["speck"] = brightest_specks(dapi, nuclei, ruler)
+    ruler, boxes = Ruler(diameter, zoom), bounding_boxes(nuclei)
+    table = nucleus_features(dapi, nuclei, ruler, boxes)
+    table["speck"] = brightest_specks(dapi, nuclei, ruler, boxes)
     table.insert(0, "cell", table.index)
     table.insert(0, "field", field)
     table.insert(0, "id", [f"{field}:{cell}" for cell in table["cell"]])
@@ -190,11 +191,17 @@ def load_model(folder: Path | str) -> ReferenceModel:
     Raises
     ------
     UserError
-        When a file is missing or is not the one that the record names.
+        When a file is missing or is not the one that the record names, or the
+        model is of another format.
     """
     folder = Path(folder)
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise UserError(
+                f"{folder}: a reference model of format {record['format']}, but this cellsieve"
+                f" reads {FORMAT}; learn it again from its reference fields"
+            )
         for name, file in _FILES.items():
             if file_sha256(folder / file) != record["sha256"][name]:
                 raise UserError(f"{folder}/{file} is not the file that record.json names")

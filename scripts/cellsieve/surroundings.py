@@ -16,7 +16,9 @@ _GROUND = 1 / 8  # and the one of the light around it
 _TINY = 1e-6
 
 
-def brightest_specks(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.Series:
+def brightest_specks(
+    dapi: Any, nuclei: Any, ruler: Ruler, boxes: pd.DataFrame | None = None
+) -> pd.Series:
     """Measure the brightest speck in the surroundings of each nucleus.
 
     Parameters
@@ -26,6 +28,8 @@ def brightest_specks(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.Series:
     nuclei : array-like, (H, W), integer
         Instance labels.
     ruler : Ruler
+    boxes : DataFrame, optional
+        As `cellsieve.objects.batches` takes them.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def brightest_specks(dapi: Any, nuclei: Any, ruler: Ruler) -> pd.Series:
     """
     scale = ruler.diameter / ruler.zoom
     margin = int(np.ceil(2 * REACH * scale)) + 2  # a neighbour's claim, too
-    parts = [_specks(dapi, nuclei, batch, scale) for batch in batches(nuclei, margin)]
+    parts = [_specks(dapi, nuclei, batch, scale) for batch in batches(nuclei, margin, boxes)]
     return pd.concat(parts).sort_index() if parts else pd.Series(dtype=float)
 
 
@@ -47,11 +51,13 @@ def _specks(dapi: Any, nuclei: Any, batch: Batch, scale: float) -> pd.Series:
     outside = distance > max(1.0, _EDGE * scale)
     contrast = _mean_outside(counts, outside, _SPECK * scale)
     contrast -= _mean_outside(counts, outside, _GROUND * scale)
-    owner = np.where(outside & (distance <= REACH * scale), labels[tuple(nearest)], 0)
-    highest = ndimage.maximum(np.maximum(contrast, 0), owner, batch.labels)
-    highest = np.where(np.isin(batch.labels, owner), highest, 0)
-    own = ndimage.mean(counts, labels, batch.labels)
-    return pd.Series(highest / np.maximum(own, _TINY), pd.Index(batch.labels, name="cell"))
+    numbers = batch.number(labels)
+    beside = outside & (distance <= REACH * scale)
+    highest = np.zeros(len(batch.labels) + 1)
+    np.maximum.at(highest, numbers[tuple(at[beside] for at in nearest)], contrast[beside])
+    light = np.bincount(numbers.ravel(), counts.ravel()) / np.bincount(numbers.ravel())
+    relative = highest[1:] / np.maximum(light[1:], _TINY)
+    return pd.Series(relative, pd.Index(batch.labels, name="cell"))
 
 
 def _mean_outside(counts: np.ndarray, outside: np.ndarray, sigma: float) -> np.ndarray:

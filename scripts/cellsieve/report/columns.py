@@ -33,7 +33,8 @@ DEFINITIONS = {
     "least as high.",
     "nearest_reference_1": "The reference nucleus most like this one, as field:cell.",
     "nearest_reference_2": "The second most like it.",
-    "call": "From the shape and texture of DAPI alone: normal, suspicious or not_assessable.",
+    "call": "From DAPI alone, the nucleus and what lies beside it: normal, suspicious or "
+    "not_assessable.",
     "fish_call": "From the FISH signals alone: normal, loss, gain, cac (a circulating genetically "
     "aberrant cell) or not_assessable.",
     "reasons": "Why the nucleus was called as it was, or could not be called.",
