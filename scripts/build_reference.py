@@ -2,11 +2,12 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.cli import parser, run
+from cellsieve.cli import existing_file, parser, positive, run
 
 log = logging.getLogger("build_reference")
 
@@ -19,7 +20,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         required=True,
         help="manifest with field, slide, qc, dapi, nuclei, measurements, reference_nuclei",
     )
-    options.add_argument("--method", default="features", choices=["features"])
+    options.add_argument(
+        "--network",
+        type=existing_file,
+        help="weights of fit_anomaly.py; without: hand-made features",
+    )
+    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument(
         "--trim",
@@ -30,19 +37,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--calibration", required=True, help="output, .parquet")
     options.add_argument("--thumbnails", required=True, help="output, .zarr.zip")
     options.add_argument("--record", required=True, help="output, .json")
+    options.add_argument("--network-copy", help="output, .safetensors: the network, with the bank")
     args = options.parse_args(argv)
 
-    from cellsieve.files import write_json
+    from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
     from cellsieve.reference_model import build, write_model
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
-    model = build(rows, args.seed, args.trim)
+    embed = _embedding(args) if args.network else None
+    model = build(rows, args.seed, args.trim, embed)
     write_model(model, args.bank, args.calibration, args.thumbnails, rows)
+    if args.network:
+        with atomic(args.network_copy) as part:
+            shutil.copyfile(args.network, part)
     write_json(args.record, _record(model, args, rows))
     log.info("%d nuclei in the bank, %d calibrate", len(model.bank), len(model.calibration))
+
+
+def _embedding(args: Any) -> Any:
+    import torch
+
+    from cellsieve.anomaly_networks.files import load_network
+    from cellsieve.devices import choose_device
+
+    torch.set_num_threads(args.threads)
+    return load_network(args.network, choose_device(args.device)).embed
 
 
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -50,23 +72,22 @@ def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]
     from cellsieve.provenance import code, file_sha256, versions
     from cellsieve.reference_model import FORMAT
 
+    names = ("bank", "calibration", "thumbnails", "network_copy")
+    written = {name.removesuffix("_copy"): getattr(args, name) for name in names}
     return {
         "format": FORMAT,
-        "method": args.method,
         "seed": args.seed,
         "version": __version__,
         "versions": versions(),
         "code": code("build_reference"),
-        "diameter_px": model.diameter,
-        "pixel_size_um": model.pixel_size_um,
+        "diameter_px": model.scale.diameter,
+        "pixel_size_um": model.scale.pixel_size_um,
         "bank": len(model.bank),
         "calibration": len(model.calibration),
         "split_by": model.split_by,
         "notes": model.notes,
         "fields": [_field(row) for row in rows],
-        "sha256": {
-            name: file_sha256(getattr(args, name)) for name in ("bank", "calibration", "thumbnails")
-        },
+        "sha256": {name: file_sha256(path) for name, path in written.items() if path},
     }
 
 

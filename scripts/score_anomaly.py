@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.cli import parser, run
+from cellsieve.cli import parser, positive, run
 
 log = logging.getLogger("score_anomaly")
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--nuclei", required=True, help="label image of segment.py")
     options.add_argument("--reference", required=True, help="folder that build_reference.py wrote")
+    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--anomaly", required=True, help="output, .parquet")
     options.add_argument("--anomaly-map", required=True, help="output, .zarr.zip")
     args = options.parse_args(argv)
@@ -33,26 +35,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        table = _score(store["dapi"], nuclei, model, args.field, qc["pixel_size_um"])
+        embed = _embedding(model.network, args) if model.network else None
+        table = _score(store["dapi"], nuclei, model, args.field, qc, embed)
         _write_map(args.anomaly_map, nuclei, table)
     write_table(args.anomaly, table, ANOMALY, _scale_notes(qc, model))
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | None) -> Any:
+def _embedding(network: Path, args: Any) -> Any:
+    import torch
+
+    from cellsieve.anomaly_networks.files import load_network
+    from cellsieve.devices import choose_device
+
+    torch.set_num_threads(args.threads)
+    return load_network(network, choose_device(args.device)).embed
+
+
+def _score(dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], embed: Any) -> Any:
     import numpy as np
     import pandas as pd
 
+    from cellsieve.describing import describe_field
     from cellsieve.objects import bounding_boxes
     from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p
-    from cellsieve.reference_model import describe_field, zoom_factor
     from cellsieve.tables import ANOMALY
 
     if len(model.bank) < SMALLEST_BANK:
         unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
         return unscored.reindex(columns=list(ANOMALY))
-    zoom = zoom_factor(pixel_size, model.pixel_size_um)
-    described = describe_field(dapi, nuclei, field, model.diameter, zoom)
+    described = describe_field(dapi, nuclei, field, qc, model.scale, embed)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
         return table
@@ -91,12 +103,12 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
 
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
-    from cellsieve.reference_model import zoom_factor
+    from cellsieve.reference_nuclei import zoom_factor
 
-    if not (qc["diameter_px"] and model.diameter):
+    if not (qc["diameter_px"] and model.scale.diameter):
         return []
-    ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.pixel_size_um)
-    ratio /= model.diameter
+    ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.scale.pixel_size_um)
+    ratio /= model.scale.diameter
     if 1 / _UNUSUAL_DIAMETER <= ratio <= _UNUSUAL_DIAMETER:
         return []
     return [f"unusual diameter: {ratio:.2f} times the reference's"]

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from cellsieve.errors import UserError
 from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p, split_reference, trim
-from cellsieve.reference_model import read_label_list, zoom_factor
+from cellsieve.reference_nuclei import read_label_list, zoom_factor
 
 
 def table(values, first=0, speck=0.0):

@@ -18,11 +18,13 @@ from cellsieve.weights import verified
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
 SIMULATED = Path("results/simulated")
 SHIPPED = Path(__file__).parents[2] / "resources" / "segmenters"
+SHIPPED_BACKBONES = Path(__file__).parents[2] / "resources" / "backbones"
 # of an engine with several networks: the one for a CPU, the one for a GPU
 NETWORKS = {"maskrcnn": ("light", "resnet50"), "cellpose": ("narrow", "standard")}
 # files that Cellpose's models are downloaded as, and what we call their network
 CELLPOSE_MODELS = {"cyto3": "cyto3", "nucleitorch_0": "nuclei"}
 MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
+NETWORK = "network.safetensors"  # beside them, if a network describes the nuclei
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
@@ -181,6 +183,47 @@ class Plan:
     def reference_fields(self) -> list[str]:
         """Fields from which the reference is learned."""
         return [n for n, row in self.fields.items() if row["reference"] or row["reference_nuclei"]]
+
+    def first_backbone(self) -> list[str]:
+        """Return the weights that the anomaly network begins with, if it has any.
+
+        Raises
+        ------
+        UserError
+            If they are not there, or there are none where nothing is fitted.
+        """
+        anomaly = self.config["anomaly"]
+        if anomaly["method"] == "features" or anomaly["weights"]:
+            return []
+        if anomaly["start"]:
+            if not Path(anomaly["start"]).is_file():
+                raise UserError(
+                    f"configuration: anomaly.start is {anomaly['start']!r}, which is no file;"
+                    " allowed: first weights of the backbone, or null"
+                )
+            return [os.path.normpath(anomaly["start"])]
+        shipped = SHIPPED_BACKBONES / f"{anomaly['backbone']}.safetensors"
+        if shipped.is_file():
+            return [os.path.relpath(verified(anomaly["backbone"], SHIPPED_BACKBONES))]
+        if anomaly["method"] == "frozen" or not self.reference_fields:
+            raise UserError(
+                f"configuration: anomaly.backbone is {anomaly['backbone']!r}, for which no weights"
+                " ship, and nothing is fitted; allowed: the path of its weights as anomaly.start"
+            )
+        return []
+
+    def network(self) -> list[str]:
+        """Return the run's own anomaly network, if nuclei are described by one."""
+        anomaly = self.config["anomaly"]
+        if anomaly["method"] == "features" or anomaly["weights"]:
+            return []
+        return [f"{self.config['results']}/models/anomaly/weights.safetensors"]
+
+    def model_files(self) -> list[str]:
+        """Return the names of the files of the reference models that fields are scored against."""
+        given = self.config["anomaly"]["weights"]
+        networked = Path(given, NETWORK).is_file() if given else self.network()
+        return [*MODEL, *([NETWORK] if networked else [])]
 
     def channel_flags(self) -> list[str]:
         """Return the channels as command-line words, DAPI first."""

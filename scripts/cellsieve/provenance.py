@@ -19,6 +19,7 @@ STAGES = (
     "finetune_cellpose",
     "segment",
     "measure",
+    "fit_anomaly",
     "build_reference",
     "score_anomaly",
     "detect_signals",

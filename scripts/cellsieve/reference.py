@@ -1,6 +1,6 @@
 """The reference: what is known to be normal, and how far from it a nucleus lies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +21,8 @@ class Scores(NamedTuple):
     Attributes
     ----------
     crop : ndarray, (n,), float64
-        Sum of the squared distances to the two nearest reference nuclei, in
-        feature space (methods: Reiss & Hoshen, arXiv 2106.03844).
+        Sum of the squared distances to the two nearest reference nuclei, among
+        features or embeddings (methods: Reiss & Hoshen, arXiv 2106.03844).
     surroundings : ndarray, (n,), float64
         The brightest speck beside the nucleus.
     score : ndarray, (n,), float64
@@ -43,20 +43,21 @@ class Bank:
     Parameters
     ----------
     table : DataFrame
-        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``speck``; at least
+        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``speck``, and ``e_*`` where
+        a network has embedded them: then these are searched; at least
         `SMALLEST_BANK` rows.
     """
 
     def __init__(self, table: pd.DataFrame):
         if len(table) < SMALLEST_BANK:
             raise ValueError(f"{len(table)} reference nuclei; at least {SMALLEST_BANK} are needed")
-        self.columns = feature_columns(table)
+        embedded = feature_columns(table, "e_")
+        self.columns = embedded or feature_columns(table, "f_")
         self.ids = table["id"].to_numpy(str)
         values = table[self.columns].to_numpy(float)
-        self.middle = np.median(values, 0)
-        # a feature that does not vary says nothing; it must not divide by zero
-        self.scale = np.maximum(values.std(0), 1e-9)
-        self.tree = cKDTree(self._place(table))
+        # unit vectors are compared as they are
+        self.standard = None if embedded else _standard(values)
+        self.search = _brute_force(values) if embedded else cKDTree(self._place(table)).query
         self.rarity = Rarity(self._neighbours(table)[0])
         self.speck_rarity = Rarity(table["speck"])
 
@@ -74,17 +75,34 @@ class Bank:
 
     def _place(self, table: pd.DataFrame) -> np.ndarray:
         """Place nuclei in feature space, (n, features)."""
-        values = (table[self.columns].to_numpy(float) - self.middle) / self.scale
+        values = table[self.columns].to_numpy(float)
+        if self.standard is None:
+            return values
+        middle, scale = self.standard
+        values = (values - middle) / scale
         return np.where(values < 0, _LESS * values, values)
 
     def _neighbours(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        distance, index = self.tree.query(self._place(table), k=NEIGHBOURS + 1)
+        distance, index = self.search(self._place(table), NEIGHBOURS + 1)
         itself = self.ids[index] == table["id"].to_numpy(str)[:, None]
         # drop the nucleus itself where it was found, else the farthest
         dropped = np.where(itself.any(1), itself.argmax(1), NEIGHBOURS)
         kept = np.arange(NEIGHBOURS + 1) != dropped[:, None]
         shape = (len(table), NEIGHBOURS)
         return (distance[kept].reshape(shape) ** 2).sum(1), self.ids[index][kept].reshape(shape)
+
+
+def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middle and the spread of features, (n, features)."""
+    # a feature that does not vary says nothing; it must not divide by zero
+    return np.median(values, 0), np.maximum(values.std(0), 1e-9)
+
+
+def _brute_force(bank: np.ndarray) -> Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]:
+    """Return the search among vectors of many dimensions, where a tree does not help."""
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(algorithm="brute").fit(bank).kneighbors
 
 
 class Split(NamedTuple):
@@ -131,7 +149,7 @@ def trim(table: pd.DataFrame) -> pd.DataFrame:
     table : DataFrame
         Columns ``f_*``. Distance is by median and median absolute deviation.
     """
-    values = table[feature_columns(table)].to_numpy(float)
+    values = table[feature_columns(table, "f_")].to_numpy(float)
     middle = np.median(values, 0)
     spread = np.maximum(1.4826 * np.median(np.abs(values - middle), 0), 1e-9)
     distance = (((values - middle) / spread) ** 2).sum(1)
@@ -160,6 +178,6 @@ def conformal_p(score: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     return (1 + higher) / (len(ordered) + 1)
 
 
-def feature_columns(table: pd.DataFrame) -> Sequence[str]:
-    """Names of the feature columns of a table."""
-    return [name for name in table.columns if name.startswith("f_")]
+def feature_columns(table: pd.DataFrame, kind: str) -> list[str]:
+    """Names of the columns of a kind: ``f_``, hand-made, or ``e_``, a network's."""
+    return [name for name in table.columns if name.startswith(kind)]

@@ -10,25 +10,25 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
+from cellsieve.describing import Embed, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
-from cellsieve.nucleus_features import Ruler, nucleus_features
 from cellsieve.objects import bounding_boxes
 from cellsieve.provenance import file_sha256
 from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
+from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
 from cellsieve.stores import create_zip, open_labels, open_zip
-from cellsieve.surroundings import brightest_specks
-from cellsieve.tables import read_table
-from cellsieve.wholeness import judge_wholeness
 
 FORMAT = 2  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
+NETWORK = "network.safetensors"
 _FILES = {
     "bank": "bank.parquet",
     "calibration": "calibration.parquet",
     "thumbnails": "thumbnails.zarr.zip",
+    "network": NETWORK,  # of a model whose nuclei a network has embedded
 }
 _NO_NUCLEI = pd.DataFrame(
     {name: pd.Series(dtype=str) for name in ("id", "field", "slide")}
@@ -43,27 +43,30 @@ class ReferenceModel(NamedTuple):
     Attributes
     ----------
     bank : DataFrame
-        Columns ``id, field, slide, cell, f_*`` and ``speck``, one row a nucleus.
+        Columns ``id, field, slide, cell, f_*``, ``speck`` and, of a network, ``e_*``,
+        one row a nucleus.
     calibration : DataFrame
         ``id, score`` of reference nuclei that the bank does not hold.
-    diameter : float or None
-        Typical diameter in pixels of the reference.
-    pixel_size_um : float or None
-        Of the reference; None when not all of its fields say theirs.
+    scale : Scale
+        Of the reference.
     split_by : str or None
         What bank and calibration do not share.
     notes : list of str
+    network : Path or None
+        Weights of the network that embedded the bank.
     """
 
     bank: pd.DataFrame
     calibration: pd.DataFrame
-    diameter: float | None
-    pixel_size_um: float | None
+    scale: Scale
     split_by: str | None
     notes: list[str]
+    network: Path | None = None
 
 
-def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> ReferenceModel:
+def build(
+    rows: Sequence[dict[str, Any]], seed: int, trimmed: bool, embed: Embed | None = None
+) -> ReferenceModel:
     """Describe the reference nuclei and divide them in bank and calibration.
 
     Parameters
@@ -76,11 +79,13 @@ def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> Reference
     trimmed : bool
         The nuclei are a slide's own, not known to be normal: drop extremes,
         calibrate nothing.
+    embed : callable, optional
+        As `cellsieve.describing.describe_field` takes it.
     """
     usable = [row for row in rows if row["quality"]["diameter_px"]]
-    diameter, pixel_size = _scale(usable)
+    scale = reference_scale(usable)
     described = [
-        _describe(row, diameter, pixel_size)
+        _describe(row, scale, embed)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
     described = [table for table in described if len(table)]
@@ -90,7 +95,7 @@ def build(rows: Sequence[dict[str, Any]], seed: int, trimmed: bool) -> Reference
     if 0 < unknown < len(usable):
         share = f"{unknown} of {len(usable)}"
         notes.append(f"{share} reference fields have no pixel size: sizes are in pixels")
-    return ReferenceModel(bank, calibration, diameter, pixel_size, split_by, notes)
+    return ReferenceModel(bank, calibration, scale, split_by, notes)
 
 
 def _divide(
@@ -112,40 +117,6 @@ def _divide(
     calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
     shared = "one reference field: bank and calibration share it, p may be too small"
     return bank, calibration, split.by, [shared] if split.by == "nucleus" else []
-
-
-def describe_field(
-    dapi: Any, nuclei: Any, field: str, diameter: float, zoom: float
-) -> pd.DataFrame:
-    """Describe all nuclei of a field in the reference's scale.
-
-    Parameters
-    ----------
-    dapi, nuclei : array-like, (H, W)
-        Background-subtracted counts; labels.
-    field : str
-    diameter : float
-        Of the reference, in its pixels.
-    zoom : float
-        Reference pixels per pixel of the field.
-
-    Returns
-    -------
-    DataFrame
-        ``id, field, cell, f_*`` and ``speck``; no row when the field has no nucleus.
-    """
-    ruler, boxes = Ruler(diameter, zoom), bounding_boxes(nuclei)
-    table = nucleus_features(dapi, nuclei, ruler, boxes)
-    table["speck"] = brightest_specks(dapi, nuclei, ruler, boxes)
-    table.insert(0, "cell", table.index)
-    table.insert(0, "field", field)
-    table.insert(0, "id", [f"{field}:{cell}" for cell in table["cell"]])
-    return table.reset_index(drop=True)
-
-
-def zoom_factor(field_um: float | None, reference_um: float | None) -> float:
-    """Reference pixels per field pixel; 1 unless both pixel sizes are known."""
-    return field_um / reference_um if field_um and reference_um else 1.0
 
 
 def write_model(
@@ -173,9 +144,9 @@ def write_model(
         for row in rows:
             chosen = model.bank[model.bank["field"] == row["field"]]
             if len(chosen):
-                zoom = zoom_factor(row["quality"]["pixel_size_um"], model.pixel_size_um)
+                zoom = zoom_factor(row["quality"]["pixel_size_um"], model.scale.pixel_size_um)
                 cells = chosen["cell"].to_numpy()
-                pictures.append(_thumbnails(row, cells, model.diameter / zoom))
+                pictures.append(_thumbnails(row, cells, model.scale.diameter / zoom))
                 ids += list(chosen["id"])
     stack = np.concatenate(pictures) if pictures else np.zeros((0, THUMBNAIL, THUMBNAIL), np.uint8)
     with create_zip(thumbnails) as store:
@@ -202,16 +173,19 @@ def load_model(folder: Path | str) -> ReferenceModel:
                 f"{folder}: a reference model of format {record['format']}, but this cellsieve"
                 f" reads {FORMAT}; learn it again from its reference fields"
             )
+        embedded = "network" in record["sha256"]
         for name, file in _FILES.items():
+            if name == "network" and not embedded:
+                continue
             if file_sha256(folder / file) != record["sha256"][name]:
                 raise UserError(f"{folder}/{file} is not the file that record.json names")
         return ReferenceModel(
             pd.read_parquet(folder / _FILES["bank"]),
             pd.read_parquet(folder / _FILES["calibration"]),
-            record["diameter_px"],
-            record["pixel_size_um"],
+            Scale(record["diameter_px"], record["pixel_size_um"]),
             record["split_by"],
             record["notes"],
+            folder / NETWORK if embedded else None,
         )
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a reference model: no {error.filename}") from error
@@ -219,70 +193,11 @@ def load_model(folder: Path | str) -> ReferenceModel:
         raise UserError(f"{folder}/record.json is not the record of a reference model") from error
 
 
-def _scale(rows: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
-    """Median pixel size, if all fields say theirs, and median diameter in such pixels."""
-    if not rows:
-        return None, None
-    sizes = [row["quality"]["pixel_size_um"] for row in rows]
-    typical = float(np.median(sizes)) if all(sizes) else None
-    diameters = [
-        row["quality"]["diameter_px"] * zoom_factor(size, typical)
-        for row, size in zip(rows, sizes, strict=True)
-    ]
-    return float(np.median(diameters)), typical
-
-
-def _describe(row: dict[str, Any], diameter: float, pixel_size: float | None) -> pd.DataFrame:
-    zoom = zoom_factor(row["quality"]["pixel_size_um"], pixel_size)
+def _describe(row: dict[str, Any], scale: Scale, embed: Embed | None) -> pd.DataFrame:
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        table = describe_field(store["dapi"], nuclei, row["field"], diameter, zoom)
+        table = describe_field(store["dapi"], nuclei, row["field"], row["quality"], scale, embed)
     table.insert(2, "slide", row["slide"])
-    wanted = _sound(row["measurements"])
-    if row.get("reference_nuclei"):
-        wanted = np.intersect1d(wanted, _listed(row, table["cell"]))
-    return table[table["cell"].isin(wanted)]
-
-
-def _listed(row: dict[str, Any], cells: pd.Series) -> list[int]:
-    """Return the field's ``reference_nuclei``, all of which must be there."""
-    labels = read_label_list(row["reference_nuclei"])
-    if absent := sorted(set(labels) - set(cells)):
-        raise UserError(
-            f"{row['reference_nuclei']}: field {row['field']} has no nucleus {absent[0]}"
-            f" ({len(absent)} of {len(labels)} labels are not in it)"
-        )
-    return labels
-
-
-def _sound(measurements: Path | str) -> pd.Series:
-    """Return the nuclei of a field that are whole, alone and no fragments."""
-    table = read_table(measurements)
-    return table["cell"][judge_wholeness(table).whole]
-
-
-def read_label_list(path: Path | str) -> list[int]:
-    """Read a sheet's ``reference_nuclei``: label numbers in the first column.
-
-    Raises
-    ------
-    UserError
-        When the file is missing or a line does not begin with a label number.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(f"reference_nuclei: no such file: {path}") from error
-    labels = []
-    for number, line in enumerate(lines, 1):
-        first = line.split("\t")[0].strip()
-        if number == 1 and not first.isdecimal():
-            continue  # a header
-        if not first:
-            continue
-        if not first.isdecimal():
-            raise UserError(f"{path}, row {number}: {first!r} is not a label number")
-        labels.append(int(first))
-    return labels
+    return table[table["cell"].isin(choose_nuclei(row, pd.Index(table["cell"])))]
 
 
 def _thumbnails(row: dict[str, Any], cells: np.ndarray, diameter: float) -> np.ndarray:

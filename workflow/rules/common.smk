@@ -22,6 +22,7 @@ try:
     CELLPOSE = RUN.cellpose_model()
     START, NETWORK = RUN.first_weights()
     START = [os.path.relpath(path) for path in START]
+    FIRST_BACKBONE = RUN.first_backbone()
 except UserError as error:
     sys.exit(f"error: {error}")
 except OSError as error:
@@ -196,8 +197,9 @@ def slide_reference(slide):
 
 
 def model_records():
-    """Return the records of all models that the run uses."""
-    return sorted(
+    """Return the records of all models that the run uses for the anomaly score."""
+    own = [out("models/anomaly/record.json")] if RUN.network() else []
+    return own + sorted(
         {f"{RUN.reference_folder(field)}/record.json" for field in RUN.fields}
     )
 
@@ -207,6 +209,21 @@ def thumbnails():
     return sorted(
         {f"{RUN.reference_folder(field)}/thumbnails.zarr.zip" for field in RUN.fields}
     )
+
+
+def describing_threads():
+    """Return the threads of a job that describes nuclei; more than one for a network."""
+    return config["threads"] if RUN.model_files()[len(plan.MODEL) :] else 1
+
+
+def fitted_method():
+    """Return how the anomaly network is fitted; without a reference it stays as it begins."""
+    return config["anomaly"]["method"] if RUN.reference_fields else "frozen"
+
+
+def fitted_to(name):
+    """Return a kind of file of the fields that the anomaly network is fitted to."""
+    return each(name, RUN.reference_fields) if fitted_method() != "frozen" else []
 
 
 def reference_lists(scope):

@@ -1,5 +1,6 @@
 """Fit a network to normal nuclei; a validation that needs no abnormal one decides what is kept."""
 
+import copy
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
@@ -8,26 +9,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellsieve.anomaly_networks.contrastive import effective_rank
 from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
 from cellsieve.anomaly_networks.fpi import interpolate
-from cellsieve.anomaly_networks.methods import METHODS, Method
+from cellsieve.anomaly_networks.methods import METHODS, embed
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
+from cellsieve.errors import UserError
 from cellsieve.provenance import code, versions
 from cellsieve.training.course import Course, train
 from cellsieve.training.trainer import Schedule, Trainer
 
 log = logging.getLogger(__name__)
 
+FEWEST = 40  # normal nuclei that something can be learned from
+COLUMNS = ("step", "loss", "figure", "synthetic anomalies told")
 _PICTURES = 32  # normal crops of a step
 _RATE = 3e-4
-_EVERY = 100  # steps between validations
+_EVERY = 50  # steps between validations
+_WARM_UP = 30  # steps
 _JUDGING = 5  # one crop in so many
 _COLLAPSED = 0.1  # of the first effective rank: the network no longer tells nuclei apart
-_CHUNK = 256
 
 
 class Options(NamedTuple):
@@ -59,31 +62,47 @@ def fit(
     Parameters
     ----------
     crops : ndarray, (n, 2, s, s), float16
-        As `cellsieve.crops.cut_crops` gives them.
+        As `cellsieve.crops.cut_crops` gives them; at least `FEWEST`.
     start : mapping of str to Tensor, or None
         First weights of the backbone.
     options : Options
     checkpoint : Path
         Goes on from it if it exists.
     follow : callable
-        Takes the rows of the curve so far.
+        Takes the rows of the curve so far, with `COLUMNS`.
+
+    Returns
+    -------
+    Course
+        Its validation is the probability that a damaged nucleus scores above
+        another normal one, of a fifth of the nuclei that is not learned from.
 
     Raises
     ------
+    UserError
+        With too few crops.
     TrainingError
-        If the network never told normal crops from damaged ones.
+        If the training diverged or collapsed before it learned anything.
     """
+    if len(crops) < FEWEST:
+        raise UserError(
+            f"{len(crops)} normal nuclei to fit a network to; allowed: at least {FEWEST},"
+            " or anomaly.method: features or frozen"
+        )
     method = METHODS[options.method]
     normal = torch.from_numpy(crops.astype(np.float32))
     order = torch.randperm(len(normal), generator=_generator(options.seed, "split"))
-    learning, judging = normal[order[len(order) // _JUDGING :]], normal[order[: len(order) // _JUDGING]]
+    judging, learning = normal[order].split([held := len(order) // _JUDGING, len(order) - held])
     torch.manual_seed(options.seed)
     network = method.build(Backbone(options.backbone))
     if start:
         network.backbone.load_state_dict(start)
+    network.to(options.device).eval()
     if isinstance(network, Embedding):
         network.settle(embed(method, network, learning))
-    first_rank = effective_rank(embed(method, network, judging))
+    # the trainer's own network goes on learning
+    judge = copy.deepcopy(network)
+    first_rank = effective_rank(embed(method, judge, judging))
     damaged = _damage(judging, _generator(options.seed, "damage"))
 
     def draw(step: int) -> Any:
@@ -92,28 +111,17 @@ def fit(
         return method.draw(learning[chosen], generator)
 
     def validate(state: Mapping[str, Tensor]) -> float:
-        network.load_state_dict(state)
-        known, fair, odd = (embed(method, network, part) for part in (learning, judging, damaged))
+        judge.load_state_dict(state)
+        known, fair, odd = (embed(method, judge, part) for part in (learning, judging, damaged))
         if effective_rank(fair) < _COLLAPSED * first_rank:
-            log.warning("the network has collapsed: its embedding fills hardly any dimension")
-            return 0.0
+            raise FloatingPointError("the network collapses: it no longer tells nuclei apart")
         return _auroc(_nearest(fair, known), _nearest(odd, known))
 
-    schedule = Schedule(options.steps, _RATE, options.seed)
+    schedule = Schedule(options.steps, _RATE, options.seed, _WARM_UP)
     trainer = Trainer(network, draw, method.loss, schedule, options.device)
-    origin = {**options._asdict(), "learned_from": _digest(normal, start), "versions": str(versions())}
-    origin["code"] = " ".join(code("fit_anomaly"))
+    origin = {**options._asdict(), "learned_from": _digest(normal, start)}
+    origin |= {"versions": str(versions()), "code": " ".join(code("fit_anomaly"))}
     return train(trainer, validate, _EVERY, checkpoint, origin, start is not None, follow)
-
-
-@torch.inference_mode()
-def embed(method: Method, network: nn.Module, crops: Tensor) -> Tensor:
-    """Return the unit vectors of crops, (n, d), a chunk at a time."""
-    training = network.training
-    network.eval()
-    found = torch.cat([method.embed(network, part) for part in crops.split(_CHUNK)])
-    network.train(training)
-    return found
 
 
 def _damage(crops: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,9 +15,18 @@ from cellsieve.anomaly_networks.contrastive import (
     mean_shifted_loss,
 )
 from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
-from cellsieve.anomaly_networks.networks import Backbone, Classifier, Embedding
+from cellsieve.anomaly_networks.fpi import interpolate
+from cellsieve.anomaly_networks.networks import (
+    Backbone,
+    Classifier,
+    Embedding,
+    Interpolator,
+)
 
+FROZEN = "frozen"
 PROJECTED = 512  # dimensions, of TMSCL
+_CHUNK = 128  # crops that are embedded at once
+_TOP = 0.25  # of a nucleus' pixels, most foreign first, make its score
 
 
 class Batch(NamedTuple):
@@ -26,12 +35,12 @@ class Batch(NamedTuple):
     Attributes
     ----------
     crops : Tensor, (n, 2, s, s)
-    kinds : Tensor, (n,), int64
-        Which view, or which class, each is.
+    target : Tensor
+        Which view, or which class, each is, (n,) int64; or a map, (n, s, s).
     """
 
     crops: Tensor
-    kinds: Tensor
+    target: Tensor
 
 
 class Method(NamedTuple):
@@ -58,6 +67,26 @@ class Method(NamedTuple):
     loss: Callable[[nn.Module, Batch], tuple[Tensor, float]]
     embed: Callable[[nn.Module, Tensor], Tensor]
     pretext: Callable[[nn.Module, Tensor], Tensor] | None = None
+
+
+@torch.inference_mode()
+def embed(method: Method, network: nn.Module, crops: Tensor) -> Tensor:
+    """Describe crops, a few at a time.
+
+    Parameters
+    ----------
+    method : Method
+    network : Module
+        In evaluation mode.
+    crops : Tensor, (n, 2, s, s), float32
+
+    Returns
+    -------
+    Tensor, (n, d), float32
+        Unit vectors, on the CPU.
+    """
+    device = next(network.parameters()).device
+    return torch.cat([method.embed(network, part.to(device)).cpu() for part in crops.split(_CHUNK)])
 
 
 def _views(count: int, clean: bool) -> Callable[[Tensor, Generator], Batch]:
@@ -93,12 +122,16 @@ def _pasted(*pastes: Callable[[Tensor, Generator], Tensor]) -> Callable[[Tensor,
 
 def _classify(network: nn.Module, batch: Batch) -> tuple[Tensor, float]:
     logits = network(batch.crops).float()
-    right = (logits.argmax(1) == batch.kinds).float().mean()
-    return F.cross_entropy(logits, batch.kinds), right.item()
+    right = (logits.argmax(1) == batch.target).float().mean()
+    return F.cross_entropy(logits, batch.target), right.item()
 
 
 def _project(network: nn.Module, crops: Tensor) -> Tensor:
     return network(crops).float()
+
+
+def _no_loss(network: nn.Module, batch: Batch) -> tuple[Tensor, float]:
+    raise ValueError("a frozen network is not fitted")
 
 
 def _describe(network: nn.Module, crops: Tensor) -> Tensor:
@@ -110,30 +143,62 @@ def _unlikely(network: nn.Module, crops: Tensor) -> Tensor:
     return -F.log_softmax(network(crops).float(), 1)[:, 0]
 
 
+def _foreign(crops: Tensor, generator: Generator) -> Batch:
+    seen = photograph(crops, generator)
+    blended, share = interpolate(seen, seen.roll(1, 0), generator)
+    return Batch(add_noise(blended, generator), share)
+
+
+def _tell_share(network: nn.Module, batch: Batch) -> tuple[Tensor, float]:
+    logits = network(batch.crops).float()
+    wrong = (logits.sigmoid() - batch.target).abs().mean()
+    return F.binary_cross_entropy_with_logits(logits, batch.target), wrong.item()
+
+
+def _most_foreign(network: nn.Module, crops: Tensor) -> Tensor:
+    """Return the mean of the most foreign quarter of each nucleus' pixels."""
+    share = network(crops).float().sigmoid()
+    own = crops[:, 1] > 0.5
+    values = torch.where(own, share, -torch.inf).flatten(1).sort(1, descending=True).values
+    taken = (own.flatten(1).sum(1) * _TOP).ceil().clamp(min=1)
+    kept = torch.arange(values.shape[1], device=values.device) < taken[:, None]
+    return torch.where(kept & values.isfinite(), values, 0).sum(1) / taken
+
+
 def _cutpaste(*pastes: Callable[[Tensor, Generator], Tensor]) -> Method:
     classes = 1 + len(pastes)
     return Method(
-        lambda backbone: Classifier(backbone, classes), _pasted(*pastes), _classify, _describe, _unlikely
+        lambda backbone: Classifier(backbone, classes),
+        _pasted(*pastes),
+        _classify,
+        _describe,
+        _unlikely,
+    )
+
+
+def _contrasted(contrast: Callable[[Tensor], Tensor]) -> Method:
+    """Return TMSCL with a loss: two views photographed anew, the third as it is."""
+    return Method(
+        lambda backbone: Embedding(backbone, PROJECTED, unit_centre=True),
+        _views(3, clean=True),
+        _contrastive(3, contrast, compact=True),
+        _project,
     )
 
 
 METHODS = {
-    "tmscl": Method(
-        lambda backbone: Embedding(backbone, PROJECTED),
-        _views(3, clean=True),
-        _contrastive(3, mean_shifted_loss, compact=True),
-        _project,
-    ),
-    "tmscl_exclude": Method(
-        lambda backbone: Embedding(backbone, PROJECTED),
-        _views(3, clean=True),
-        _contrastive(3, exclusive_loss, compact=True),
-        _project,
-    ),
+    # nothing is fitted: the backbone as it begins
+    FROZEN: Method(Embedding, _views(1, clean=True), _no_loss, _describe),
+    "tmscl": _contrasted(mean_shifted_loss),
+    "tmscl_exclude": _contrasted(exclusive_loss),
     "msc": Method(
-        Embedding, _views(2, clean=False), _contrastive(2, mean_shifted_loss, compact=False), _project
+        Embedding,
+        _views(2, clean=False),
+        _contrastive(2, mean_shifted_loss, compact=False),
+        _project,
     ),
     "cutpaste_normal": _cutpaste(paste_patch),
     "cutpaste_scar": _cutpaste(paste_scar),
     "cutpaste_3way": _cutpaste(paste_patch, paste_scar),
+    "fpi": Method(Interpolator, _foreign, _tell_share, _describe, _most_foreign),
 }

@@ -1,6 +1,6 @@
 """A backbone of timm that sees crops of nuclei, and what the methods put on top of it."""
 
-from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +34,34 @@ class Backbone(nn.Module):
         import timm
 
         name = FAMILIES.get(name, name)
-        fitted = {"img_size": SIDE, "patch_size": _PATCH} if name.startswith("vit") else {}
-        # of a ViT the class token, as it leaves the last block
-        fitted |= {"class_token": True, "final_norm": False} if fitted else {}
-        self.body = timm.create_model(name, num_classes=0, in_chans=3, **fitted)
+        self.tokens = name.startswith("vit")
+        # of a ViT the class token as it leaves the last block; windows are larger than crops
+        fitted = {"img_size": SIDE, "patch_size": _PATCH, "dynamic_img_size": True}
+        fitted |= {"final_norm": False}
+        self.body = timm.create_model(
+            name, num_classes=0, in_chans=3, **(fitted if self.tokens else {})
+        )
         self.width = self.body.num_features
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Describe crops, (b, 2, s, s), by features, (b, width)."""
-        light = crops[:, :1].clamp(0, _BRIGHTEST)
-        return self.body(torch.cat([light / 2, torch.log1p(light / _DIM) / 4, crops[:, 1:]], 1))
+        """Describe crops, (b, 2, h, w), by features, (b, width)."""
+        return self.body(_seen(crops))
+
+    def plane(self, crops: Tensor) -> Tensor:
+        """Return the last plane of features, (b, width, h / stride, w / stride)."""
+        features = self.body.forward_features(_seen(crops))
+        return self.unrolled(features, crops.shape[-2:]) if self.tokens else features
+
+    def unrolled(self, tokens: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Lay the tokens of patches, (b, 1 + n, width), out as a plane; the class token is none."""
+        grid = [-(-length // _PATCH) for length in shape]
+        return tokens[:, self.body.num_prefix_tokens :].transpose(1, 2).unflatten(2, grid)
+
+
+def _seen(crops: Tensor) -> Tensor:
+    """Show a backbone the light on two scales, and the nucleus' own outline."""
+    light = crops[:, :1].clamp(0, _BRIGHTEST)
+    return torch.cat([light / 2, torch.log1p(light / _DIM) / 4, crops[:, 1:]], 1)
 
 
 class Embedding(nn.Module):
@@ -54,6 +72,8 @@ class Embedding(nn.Module):
     backbone : Backbone
     projected : int, optional
         Dimensions of the projector's output; without a projector when None.
+    unit_centre : bool
+        Whether the centre lies on the sphere, as the vectors do.
 
     Notes
     -----
@@ -62,17 +82,18 @@ class Embedding(nn.Module):
     affine map. `centre` is that of the untrained network, frozen.
     """
 
-    def __init__(self, backbone: Backbone, projected: int | None = None):
+    def __init__(self, backbone: Backbone, projected: int | None = None, unit_centre: bool = False):
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.unit_centre = backbone, unit_centre
         width = projected or backbone.width
         self.projector = _projector(backbone.width, projected) if projected else nn.Identity()
         self.register_buffer("centre", torch.zeros(width))
         self.eval()
 
     def settle(self, z: Tensor) -> None:
-        """Freeze the centre: the direction of the mean of unit vectors, (n, d)."""
-        self.centre.copy_(F.normalize(z.mean(0), dim=0))
+        """Freeze the centre: the mean of unit vectors, (n, d), or its direction."""
+        mean = z.mean(0)
+        self.centre.copy_(F.normalize(mean, dim=0) if self.unit_centre else mean)
 
     def train(self, mode: bool = True) -> "Embedding":
         """Stay in evaluation mode."""
@@ -89,15 +110,51 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone, classes: int):
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Sequential(*_layer(backbone.width, 512), *_layer(512, 128), nn.Linear(128, classes))
+        self.head = nn.Sequential(
+            *_layer(backbone.width, 512), *_layer(512, 128), nn.Linear(128, classes)
+        )
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return logits, (b, classes); the first class is normal."""
         return self.head(self.backbone(crops))
 
 
+class Interpolator(nn.Module):
+    """Tells for each pixel how much of its light is another nucleus'.
+
+    An encoder and a decoder without connections between them, as in Tan et al.
+    (MELBA 2022); the encoder is any backbone.
+    """
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.backbone = backbone
+        with torch.inference_mode():
+            stride = SIDE // backbone.plane(torch.zeros(1, 2, SIDE, SIDE)).shape[-1]
+        widths = [backbone.width, *[64] * (stride.bit_length() - 1)]
+        self.decoder = nn.Sequential(
+            *(_enlarge(a, b) for a, b in pairwise(widths)), nn.Conv2d(widths[-1], 1, 1)
+        )
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return logits of the foreign share, (b, s, s)."""
+        return self.decoder(self.backbone.plane(crops))[:, 0]
+
+
+def _enlarge(width: int, out: int) -> nn.Sequential:
+    """Double the resolution of a plane of features."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(width, out, 3, padding=1),
+        nn.BatchNorm2d(out),
+        nn.ReLU(),
+    )
+
+
 def _projector(width: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, 4096), nn.BatchNorm1d(4096), nn.ReLU(), nn.Linear(4096, out))
+    return nn.Sequential(
+        nn.Linear(width, 4096), nn.BatchNorm1d(4096), nn.ReLU(), nn.Linear(4096, out)
+    )
 
 
 def _layer(width: int, out: int) -> list[nn.Module]:

@@ -34,7 +34,7 @@ class Course(NamedTuple):
     step, value : int, float
         When these were reached and their validation.
     diverged : bool
-        Whether the loss ceased to be finite.
+        Whether the loss ceased to be finite, or the weights degenerated.
     """
 
     rows: list[list[float]]
@@ -60,7 +60,8 @@ def train(
     trainer : Trainer
         At step 0.
     validate : callable
-        Takes weights, returns a figure; higher is better, 0 is worthless.
+        Takes weights, returns a figure; higher is better, 0 is worthless. Raises
+        FloatingPointError to end a training that degenerates.
     every : int
         Steps between validations and checkpoints.
     checkpoint : path-like
@@ -106,21 +107,21 @@ def train(
     if not course.best or (course.diverged and course.value <= 0):
         what = "the training diverged" if course.diverged else f"{steps} steps taught nothing"
         raise TrainingError(
-            f"{what}: no weights agree with any label kept for validation",
+            f"{what}: no weights passed the validation",
             "; check what it learns from, begin with other weights or take more steps",
         )
     return course
 
 
 def _continued(course: Course, trainer: Trainer, validate: Callable, until: int) -> Course:
-    """Train to a step and validate there, or end where the loss ceases to be finite."""
+    """Train to a step and validate there, or end where that makes no sense any more."""
     try:
         seen = [numbers[1:] for numbers in trainer.run(until)]
+        row = [trainer.step, *torch.tensor(seen).mean(0).tolist()]
+        return _judged(course, trainer, validate, row)
     except FloatingPointError as error:
         log.warning("%s; the training ends with the best weights before", error)
         return course._replace(diverged=True)
-    row = [trainer.step, *torch.tensor(seen).mean(0).tolist()]
-    return _judged(course, trainer, validate, row)
 
 
 def _judged(course: Course, trainer: Trainer, validate: Callable, row: list[float]) -> Course:

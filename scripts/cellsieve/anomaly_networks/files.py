@@ -1,0 +1,101 @@
+"""The files that networks for anomalies travel in."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cellsieve.anomaly_networks.methods import METHODS, Method, embed
+from cellsieve.anomaly_networks.networks import Backbone
+from cellsieve.errors import UserError
+from cellsieve.files import atomic
+
+VERSION = "1"  # of what the weights mean; others are refused
+_NOTES = "cellsieve"
+_BACKBONE = "backbone."
+
+
+class Network(NamedTuple):
+    """A network that describes crops of nuclei.
+
+    Attributes
+    ----------
+    method : Method
+    module : Module
+    """
+
+    method: Method
+    module: nn.Module
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Return unit vectors, (n, d) float32, of crops, (n, 2, s, s)."""
+        return embed(self.method, self.module, torch.from_numpy(crops).float()).numpy()
+
+
+def save_network(path: Path | str, state: Mapping[str, Tensor], method: str, backbone: str) -> None:
+    """Write weights, with what is needed to use them, as safetensors."""
+    about = json.dumps({"backbone": backbone, "method": method, "version": VERSION}, sort_keys=True)
+    with atomic(path) as part:
+        save_file({name: v.cpu().contiguous() for name, v in state.items()}, part, {_NOTES: about})
+        part.chmod(0o644)  # written for its owner alone
+
+
+def load_network(path: Path | str, device: str) -> Network:
+    """Load a network that `save_network` wrote.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it holds something else.
+    """
+    notes, state = _read(path)
+    method = METHODS[notes["method"]]
+    module = method.build(Backbone(notes["backbone"]))
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        fault = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not the weights that {notes['method']} needs: {fault}") from error
+    return Network(method, module.to(device).eval())
+
+
+def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
+    """Load the weights of a backbone, whatever method they are of, to begin a fit with.
+
+    Raises
+    ------
+    UserError
+        If there is no such file or it is of another backbone.
+    """
+    notes, state = _read(path)
+    if notes["backbone"] != backbone:
+        raise UserError(f"{path}: weights of {notes['backbone']}, but {backbone} is asked for")
+    return {
+        name.removeprefix(_BACKBONE): value.float()
+        for name, value in state.items()
+        if name.startswith(_BACKBONE)
+    }
+
+
+def _read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; weights of an anomaly network were expected here")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = json.loads((file.metadata() or {}).get(_NOTES, "{}"))
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one") from error
+    if notes.get("method") not in METHODS or "backbone" not in notes:
+        raise UserError(f"{path}: not weights of an anomaly network of cellsieve")
+    if notes["version"] != VERSION:
+        raise UserError(
+            f"{path}: weights of version {notes['version']}, but this cellsieve reads {VERSION}"
+        )
+    return notes, state

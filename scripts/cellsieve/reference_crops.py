@@ -1,0 +1,62 @@
+"""The crops of the normal nuclei that an anomaly network is fitted to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cellsieve.crops import SIDE, cut_crops
+from cellsieve.nucleus_features import Ruler
+from cellsieve.objects import bounding_boxes
+from cellsieve.reference import split_reference
+from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
+from cellsieve.stores import open_labels, open_zip
+
+
+def cut_reference_crops(rows: Sequence[dict[str, Any]], seed: int) -> np.ndarray:
+    """Cut the crops of the half of the reference that does not calibrate.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Fields, as `cellsieve.reference_model.build` takes them.
+    seed : int
+        The one of `cellsieve.reference.split_reference`: nuclei that calibrate
+        may not be learned from.
+
+    Returns
+    -------
+    ndarray, (n, 2, s, s), float16
+        As `cellsieve.crops.cut_crops` gives them.
+    """
+    usable = [row for row in rows if row["quality"]["diameter_px"]]
+    boxes = [_boxes(row) for row in usable]
+    tables = [
+        pd.DataFrame({"cell": found.index}).assign(field=row["field"], slide=row["slide"])
+        for row, found in zip(usable, boxes, strict=True)
+    ]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if table.empty:
+        return np.zeros((0, 2, SIDE, SIDE), np.float16)
+    kept = table[split_reference(table, seed).in_bank]
+    scale = reference_scale(usable)
+    return np.concatenate(
+        [
+            _cut(row, found.loc[kept["cell"][kept["field"] == row["field"]]], scale)
+            for row, found in zip(usable, boxes, strict=True)
+        ]
+    )
+
+
+def _boxes(row: dict[str, Any]) -> pd.DataFrame:
+    with open_labels(row["nuclei"]) as nuclei:
+        boxes = bounding_boxes(nuclei)
+    return boxes.loc[choose_nuclei(row, boxes.index)]
+
+
+def _cut(row: dict[str, Any], boxes: pd.DataFrame, scale: Scale) -> np.ndarray:
+    quality = row["quality"]
+    ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
+    with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
+        return cut_crops(store["dapi"], nuclei, boxes, ruler, quality["nuclear_intensity"])
