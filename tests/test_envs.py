@@ -14,6 +14,7 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 PACKAGE = {
     "PIL": "pillow",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     "ome_zarr": "ome-zarr",
     "segment_anything": "segment-anything",

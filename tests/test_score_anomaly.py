@@ -102,7 +102,7 @@ def test_bank_and_calibration_come_from_different_slides(model):
     assert loaded.bank["slide"].nunique() == 1
     other = {"n1": "n2", "n2": "n1"}[loaded.bank["field"][0]]
     assert set(loaded.calibration["id"].str.split(":").str[0]) == {other}
-    assert loaded.diameter == 24
+    assert loaded.scale.diameter == 24
     with open_zip(model / "thumbnails.zarr.zip") as store:
         assert store.attrs["ids"] == loaded.bank["id"].tolist()
         assert store["thumbnails"].shape == (len(loaded.bank), 64, 64)
@@ -293,8 +293,8 @@ def test_reference_fields_of_two_pixel_sizes_share_one_scale(tmp_path):
     rows = [row(tmp_path / "a", "s"), row(tmp_path / "b", "s")]
     build_reference.main(build_arguments(tmp_path / "model", rows, "--trim"))
     loaded = load_model(tmp_path / "model")
-    assert loaded.pixel_size_um == pytest.approx(0.3)
-    assert loaded.diameter == pytest.approx(32)
+    assert loaded.scale.pixel_size_um == pytest.approx(0.3)
+    assert loaded.scale.diameter == pytest.approx(32)
     sizes = loaded.bank.groupby("field")["f_area"].median()
     assert sizes["a"] == pytest.approx(sizes["b"], abs=0.1)
     with open_zip(tmp_path / "model" / "thumbnails.zarr.zip") as store:

@@ -64,14 +64,14 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
     args : Namespace
         Of `add_finetune_options`.
     engine, variant : str
-        As `cellsieve.training.load_recipe` takes them.
+        As `cellsieve.training.recipes.load_recipe` takes them.
     """
     import torch
 
     from cellsieve.devices import choose_device
     from cellsieve.files import write_json
     from cellsieve.segmenters import save_failure, save_segmenter
-    from cellsieve.training import load_recipe
+    from cellsieve.training.recipes import load_recipe
     from cellsieve.training.curve import write_curve
     from cellsieve.training.finetuning import Options, checkpoints, finetune
     from cellsieve.training_fields import cut_training_windows

@@ -1,4 +1,4 @@
-"""Training of networks: on simulated scenes, and on pseudo-labels of real fields."""
+"""How the network of each engine is trained."""
 
 from cellsieve.training.recipe import Recipe
 
