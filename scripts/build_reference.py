@@ -21,9 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="manifest with field, slide, qc, dapi, nuclei, measurements, reference_nuclei",
     )
     options.add_argument(
+        "--method",
+        default="signs",
+        choices=["signs", "features", "network"],
+        help="signs learned, distance of hand-made features, or of a network's",
+    )
+    options.add_argument(
         "--network",
         type=existing_file,
-        help="weights of fit_anomaly.py; without: hand-made features",
+        help="weights of fit_anomaly.py",
     )
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
@@ -36,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--bank", required=True, help="output, .parquet")
     options.add_argument("--calibration", required=True, help="output, .parquet")
     options.add_argument("--thumbnails", required=True, help="output, .zarr.zip")
+    options.add_argument("--signs", required=True, help="output, .json")
     options.add_argument("--record", required=True, help="output, .json")
     options.add_argument("--network-copy", help="output, .safetensors: the network, with the bank")
     args = options.parse_args(argv)
@@ -48,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
     embed = _embedding(args) if args.network else None
-    model = build(rows, args.seed, args.trim, embed)
-    write_model(model, args.bank, args.calibration, args.thumbnails, rows)
+    model = build(rows, args.seed, args.trim, args.method, embed)
+    write_model(model, args.bank, args.calibration, args.thumbnails, args.signs, rows)
     if args.network:
         with atomic(args.network_copy) as part:
             shutil.copyfile(args.network, part)
@@ -72,10 +79,11 @@ def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]
     from cellsieve.provenance import code, file_sha256, versions
     from cellsieve.reference_model import FORMAT
 
-    names = ("bank", "calibration", "thumbnails", "network_copy")
+    names = ("bank", "calibration", "thumbnails", "signs", "network_copy")
     written = {name.removesuffix("_copy"): getattr(args, name) for name in names}
     return {
         "format": FORMAT,
+        "method": args.method,
         "seed": args.seed,
         "version": __version__,
         "versions": versions(),

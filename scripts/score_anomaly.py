@@ -68,7 +68,7 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], e
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
         return table
-    scores = Bank(model.bank).score(described)
+    scores = Bank(model.bank, model.signs).score(described)
     table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))

@@ -25,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.provenance import code, file_sha256
     from cellsieve.segmenters import build_segmenter, save_segmenter
     from cellsieve.simulation.draws import generator
-    from cellsieve.training.recipes import load_recipe
     from cellsieve.training.course import train
     from cellsieve.training.curve import write_curve
     from cellsieve.training.examples import draw_example, draw_scenes
     from cellsieve.training.pseudo_agreement import agreement
     from cellsieve.training.recipe import SMALLEST
+    from cellsieve.training.recipes import load_recipe
     from cellsieve.training.trainer import Schedule, Trainer
     from cellsieve.training.windows import Window
 

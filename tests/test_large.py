@@ -65,7 +65,7 @@ def test_every_stage_stays_within_its_memory(tmp_path, shape, limit, diameter):
     model.mkdir()
     write_manifest(tmp_path / "m.tsv", [{"field": "f", "slide": "s", **field}])
     outputs = {"bank": "bank.parquet", "calibration": "calibration.parquet"}
-    outputs |= {"thumbnails": "thumbnails.zarr.zip", "record": "record.json"}
+    outputs |= {"thumbnails": "thumbnails.zarr.zip", "signs": "signs.json", "record": "record.json"}
     outputs = {name: model / file for name, file in outputs.items()}
     used["build_reference"] = peak("build_reference", fields=tmp_path / "m.tsv", **outputs)
     outputs = {"anomaly": tmp_path / "a.parquet", "anomaly_map": tmp_path / "a.zarr.zip"}

@@ -22,7 +22,7 @@ from cellsieve.stores import open_zip
 from cellsieve.tables import ANOMALY, MEASUREMENTS, read_notes, read_table, write_table
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
+MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "signs.json", "record.json")
 OUTPUTS = ("anomaly.parquet", "anomaly_map.zarr.zip")
 SIDE, DIAMETER = 330, 24
 
@@ -320,7 +320,7 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
     [
         (lambda folder: (folder / "bank.parquet").unlink(), "bank.parquet"),
         (lambda folder: (folder / "record.json").write_text("{}"), "not the record"),
-        (lambda folder: (folder / "record.json").write_text('{"format": 2}'), "not the record"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 3}'), "not the record"),
         (lambda folder: (folder / "record.json").write_text('{"format": 1}'), "format 1, but"),
         (lambda folder: (folder / "record.json").write_text("[]"), "not the record"),
         (lambda folder: (folder / "record.json").write_text("{"), "not the record"),

@@ -71,9 +71,9 @@ def finetune_and_write(args: argparse.Namespace, engine: str, variant: str | Non
     from cellsieve.devices import choose_device
     from cellsieve.files import write_json
     from cellsieve.segmenters import save_failure, save_segmenter
-    from cellsieve.training.recipes import load_recipe
     from cellsieve.training.curve import write_curve
     from cellsieve.training.finetuning import Options, checkpoints, finetune
+    from cellsieve.training.recipes import load_recipe
     from cellsieve.training_fields import cut_training_windows
 
     torch.set_num_threads(args.threads)

@@ -23,7 +23,14 @@ SHIPPED_BACKBONES = Path(__file__).parents[2] / "resources" / "backbones"
 NETWORKS = {"maskrcnn": ("light", "resnet50"), "cellpose": ("narrow", "standard")}
 # files that Cellpose's models are downloaded as, and what we call their network
 CELLPOSE_MODELS = {"cyto3": "cyto3", "nucleitorch_0": "nuclei"}
-MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "record.json")
+MODEL = (
+    "bank.parquet",
+    "calibration.parquet",
+    "thumbnails.zarr.zip",
+    "signs.json",
+    "record.json",
+)
+HAND_MADE = ("signs", "features")  # methods of the anomaly score without a network
 NETWORK = "network.safetensors"  # beside them, if a network describes the nuclei
 _FIELD_FILES = {
     "qc": "qc.json",
@@ -193,7 +200,7 @@ class Plan:
             If they are not there, or there are none where nothing is fitted.
         """
         anomaly = self.config["anomaly"]
-        if anomaly["method"] == "features" or anomaly["weights"]:
+        if anomaly["method"] in HAND_MADE or anomaly["weights"]:
             return []
         if anomaly["start"]:
             if not Path(anomaly["start"]).is_file():
@@ -215,7 +222,7 @@ class Plan:
     def network(self) -> list[str]:
         """Return the run's own anomaly network, if nuclei are described by one."""
         anomaly = self.config["anomaly"]
-        if anomaly["method"] == "features" or anomaly["weights"]:
+        if anomaly["method"] in HAND_MADE or anomaly["weights"]:
             return []
         return [f"{self.config['results']}/models/anomaly/weights.safetensors"]
 

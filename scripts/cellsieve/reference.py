@@ -8,10 +8,12 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from cellsieve.rarity import Rarity, join
+from cellsieve.signs import Signs
 
 NEIGHBOURS = 2
 SMALLEST_BANK = 20
 _LESS = 0.5  # weight of having less of a sign of malignancy than normal nuclei
+_FAR = 5.0  # decades of rarity by distance from which distance alone is enough
 _TRIMMED = 0.1  # share of a slide's nuclei that its own bank leaves out
 
 
@@ -21,8 +23,9 @@ class Scores(NamedTuple):
     Attributes
     ----------
     crop : ndarray, (n,), float64
-        Sum of the squared distances to the two nearest reference nuclei, among
-        features or embeddings (methods: Reiss & Hoshen, arXiv 2106.03844).
+        Log odds of exaggerated signs of malignancy, or the sum of the squared
+        distances to the two nearest reference nuclei, among features or embeddings
+        (Reiss & Hoshen, arXiv 2106.03844).
     surroundings : ndarray, (n,), float64
         The brightest speck beside the nucleus.
     score : ndarray, (n,), float64
@@ -38,17 +41,20 @@ class Scores(NamedTuple):
 
 
 class Bank:
-    """Feature vectors of reference nuclei, standardised, ready to be searched.
+    """Reference nuclei, ready to be compared with others.
 
     Parameters
     ----------
     table : DataFrame
         Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``speck``, and ``e_*`` where
-        a network has embedded them: then these are searched; at least
+        a network has embedded them: then neighbours are searched there; at least
         `SMALLEST_BANK` rows.
+    signs : Signs, optional
+        What was learned from these very nuclei; without it the distance to the nearest
+        ones is the score.
     """
 
-    def __init__(self, table: pd.DataFrame):
+    def __init__(self, table: pd.DataFrame, signs: Signs | None = None):
         if len(table) < SMALLEST_BANK:
             raise ValueError(f"{len(table)} reference nuclei; at least {SMALLEST_BANK} are needed")
         embedded = feature_columns(table, "e_")
@@ -58,20 +64,32 @@ class Bank:
         # unit vectors are compared as they are
         self.standard = None if embedded else _standard(values)
         self.search = _brute_force(values) if embedded else cKDTree(self._place(table)).query
-        self.rarity = Rarity(self._neighbours(table)[0])
+        self.signs = signs
+        self.distance_rarity = Rarity(self._neighbours(table)[0])
+        self.odds_rarity = Rarity(np.exp(self._log_odds(table))) if signs else None
         self.speck_rarity = Rarity(table["speck"])
 
     def score(self, table: pd.DataFrame) -> Scores:
-        """Score nuclei; one that is itself in the bank is not its own neighbour.
+        """Score nuclei; one that is itself in the bank is not compared with itself.
 
         Parameters
         ----------
         table : DataFrame
-            Columns ``id``, ``speck`` and the bank's ``f_*``.
+            Columns ``id``, ``speck`` and the bank's ``f_*`` or ``e_*``.
         """
         crop, nearest = self._neighbours(table)
+        rarity = self.distance_rarity(crop)
+        if self.signs:
+            crop = self._log_odds(table)
+            # far from all normal nuclei no classifier is to be trusted
+            far = np.where(rarity >= _FAR, rarity, 0)
+            rarity = np.maximum(self.odds_rarity(np.exp(crop)), far)
         speck = table["speck"].to_numpy(float)
-        return Scores(crop, speck, join(self.rarity(crop), self.speck_rarity(speck)), nearest)
+        return Scores(crop, speck, join(rarity, self.speck_rarity(speck)), nearest)
+
+    def _log_odds(self, table: pd.DataFrame) -> np.ndarray:
+        place = pd.Index(self.ids).get_indexer(table["id"])
+        return self.signs.log_odds(table[self.columns].to_numpy(float), place)
 
     def _place(self, table: pd.DataFrame) -> np.ndarray:
         """Place nuclei in feature space, (n, features)."""

@@ -12,14 +12,15 @@ from tqdm import tqdm
 
 from cellsieve.describing import Embed, describe_field
 from cellsieve.errors import UserError
-from cellsieve.files import atomic
+from cellsieve.files import atomic, write_json
 from cellsieve.objects import bounding_boxes
 from cellsieve.provenance import file_sha256
-from cellsieve.reference import SMALLEST_BANK, Bank, split_reference, trim
+from cellsieve.reference import SMALLEST_BANK, Bank, feature_columns, split_reference, trim
 from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
+from cellsieve.signs import Signs, fit_signs
 from cellsieve.stores import create_zip, open_labels, open_zip
 
-FORMAT = 2  # of what bank and calibration hold; models of another one are refused
+FORMAT = 3  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
@@ -28,6 +29,7 @@ _FILES = {
     "bank": "bank.parquet",
     "calibration": "calibration.parquet",
     "thumbnails": "thumbnails.zarr.zip",
+    "signs": "signs.json",
     "network": NETWORK,  # of a model whose nuclei a network has embedded
 }
 _NO_NUCLEI = pd.DataFrame(
@@ -52,6 +54,8 @@ class ReferenceModel(NamedTuple):
     split_by : str or None
         What bank and calibration do not share.
     notes : list of str
+    signs : Signs or None
+        What the method ``signs`` learned from the bank.
     network : Path or None
         Weights of the network that embedded the bank.
     """
@@ -61,11 +65,16 @@ class ReferenceModel(NamedTuple):
     scale: Scale
     split_by: str | None
     notes: list[str]
+    signs: Signs | None = None
     network: Path | None = None
 
 
 def build(
-    rows: Sequence[dict[str, Any]], seed: int, trimmed: bool, embed: Embed | None = None
+    rows: Sequence[dict[str, Any]],
+    seed: int,
+    trimmed: bool,
+    method: str = "signs",
+    embed: Embed | None = None,
 ) -> ReferenceModel:
     """Describe the reference nuclei and divide them in bank and calibration.
 
@@ -79,6 +88,8 @@ def build(
     trimmed : bool
         The nuclei are a slide's own, not known to be normal: drop extremes,
         calibrate nothing.
+    method : str
+        ``signs`` learns what abnormal nuclei would be; otherwise distance counts.
     embed : callable, optional
         As `cellsieve.describing.describe_field` takes it.
     """
@@ -90,22 +101,28 @@ def build(
     ]
     described = [table for table in described if len(table)]
     table = pd.concat(described, ignore_index=True) if described else _NO_NUCLEI
-    bank, calibration, split_by, notes = _divide(table, seed, trimmed)
+    bank, rest, split_by, notes = _divide(table, seed, trimmed)
+    normal = bank[feature_columns(bank, "f_")].to_numpy(float)
+    signs = fit_signs(normal) if method == "signs" and len(bank) else None
+    calibration = _NO_SCORES
+    if len(rest):
+        scores = Bank(bank, signs).score(rest)
+        calibration = pd.DataFrame({"id": rest["id"], "score": scores.score})
     unknown = sum(not row["quality"]["pixel_size_um"] for row in usable)
     if 0 < unknown < len(usable):
         share = f"{unknown} of {len(usable)}"
         notes.append(f"{share} reference fields have no pixel size: sizes are in pixels")
-    return ReferenceModel(bank, calibration, scale, split_by, notes)
+    return ReferenceModel(bank, calibration, scale, split_by, notes, signs)
 
 
 def _divide(
     table: pd.DataFrame, seed: int, trimmed: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame, str | None, list[str]]:
-    """Return bank, calibration, what they do not share, and notes."""
-    few, nothing = table.iloc[:0], _NO_SCORES
+    """Return bank, nuclei that calibrate it, what the two do not share, and notes."""
+    nothing = table.iloc[:0]
     if len(table) < 2 * SMALLEST_BANK:
         note = f"{len(table)} reference nuclei; at least {2 * SMALLEST_BANK} are needed to score"
-        return few, nothing, None, [note]
+        return nothing, nothing, None, [note]
     if trimmed:
         note = "no reference: scores are relative to the slide itself, without p and q"
         return trim(table), nothing, None, [note]
@@ -113,10 +130,9 @@ def _divide(
     bank, rest = table[split.in_bank], table[~split.in_bank]
     if min(len(bank), len(rest)) < SMALLEST_BANK:
         note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
-        return few, nothing, None, [note]
-    calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
+        return nothing, nothing, None, [note]
     shared = "one reference field: bank and calibration share it, p may be too small"
-    return bank, calibration, split.by, [shared] if split.by == "nucleus" else []
+    return bank, rest, split.by, [shared] if split.by == "nucleus" else []
 
 
 def write_model(
@@ -124,6 +140,7 @@ def write_model(
     bank: str,
     calibration: str,
     thumbnails: str,
+    signs: str,
     rows: Sequence[dict[str, Any]],
 ) -> None:
     """Write the model's tables, and a picture of every nucleus in its bank.
@@ -131,7 +148,7 @@ def write_model(
     Parameters
     ----------
     model : ReferenceModel
-    bank, calibration, thumbnails : path-like
+    bank, calibration, thumbnails, signs : path-like
         Outputs.
     rows : sequence of dict
         As for `build`; the pictures are cut from their fields.
@@ -139,6 +156,8 @@ def write_model(
     for path, table in ((bank, model.bank), (calibration, model.calibration)):
         with atomic(path) as part:
             table.reset_index(drop=True).to_parquet(part, index=False)
+    learned = model.signs and {name: v.tolist() for name, v in model.signs._asdict().items()}
+    write_json(signs, learned)
     ids, pictures = [], []
     if len(model.bank):
         for row in rows:
@@ -185,12 +204,18 @@ def load_model(folder: Path | str) -> ReferenceModel:
             Scale(record["diameter_px"], record["pixel_size_um"]),
             record["split_by"],
             record["notes"],
+            _read_signs(folder / _FILES["signs"]),
             folder / NETWORK if embedded else None,
         )
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a reference model: no {error.filename}") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/record.json is not the record of a reference model") from error
+
+
+def _read_signs(path: Path) -> Signs | None:
+    learned = json.loads(path.read_text(encoding="utf-8"))
+    return learned and Signs(**{name: np.array(values) for name, values in learned.items()})
 
 
 def _describe(row: dict[str, Any], scale: Scale, embed: Embed | None) -> pd.DataFrame:

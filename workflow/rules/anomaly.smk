@@ -67,6 +67,7 @@ rule build_reference:
         bank=out("{scope}/reference/bank.parquet"),
         calibration=out("{scope}/reference/calibration.parquet"),
         thumbnails=out("{scope}/reference/thumbnails.zarr.zip"),
+        signs=out("{scope}/reference/signs.json"),
         record=out("{scope}/reference/record.json"),
         network=out("{scope}/reference/network.safetensors") if RUN.network() else [],
     log:
@@ -85,9 +86,10 @@ rule build_reference:
         script=script("build_reference"),
         seed=config["seed"],
         network=lambda wildcards, input, output: (
-            ["--network", input.network, "--network-copy", output.network]
+            ["--method", "network", "--network", input.network]
+            + ["--network-copy", output.network]
             if input.network
-            else []
+            else ["--method", config["anomaly"]["method"]]
         ),
         device=config["device"],
         threads=config["threads"],
@@ -95,7 +97,7 @@ rule build_reference:
     shell:
         "python {params.script} --fields {input.manifest:q} --seed {params.seed} {params.network:q}"
         " {params.trim} --device {params.device} --threads {params.threads} --bank {output.bank:q} --calibration {output.calibration:q}"
-        " --thumbnails {output.thumbnails:q} --record {output.record:q} > {log:q} 2>&1"
+        " --thumbnails {output.thumbnails:q} --signs {output.signs:q} --record {output.record:q} > {log:q} 2>&1"
 
 
 rule score_anomaly:

@@ -1,0 +1,1 @@
+"""Training of networks: on simulated scenes, on pseudo-labels, on normal nuclei."""
