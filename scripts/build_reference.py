@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
-    embed = _embedding(args) if args.network else None
-    model = build(rows, args.seed, args.trim, args.method, embed)
+    describe = _network(args) if args.network else None
+    model = build(rows, args.seed, args.trim, args.method, describe)
     write_model(model, args.bank, args.calibration, args.thumbnails, args.signs, rows)
     if args.network:
         with atomic(args.network_copy) as part:
@@ -64,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d nuclei in the bank, %d calibrate", len(model.bank), len(model.calibration))
 
 
-def _embedding(args: Any) -> Any:
+def _network(args: Any) -> Any:
     import torch
 
     from cellsieve.anomaly_networks.files import load_network
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    return load_network(args.network, choose_device(args.device)).embed
+    return load_network(args.network, choose_device(args.device)).describe
 
 
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -35,24 +35,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        embed = _embedding(model.network, args) if model.network else None
-        table = _score(store["dapi"], nuclei, model, args.field, qc, embed)
+        describe = _describing(model.network, args) if model.network else None
+        table = _score(store["dapi"], nuclei, model, args.field, qc, describe)
         _write_map(args.anomaly_map, nuclei, table)
     write_table(args.anomaly, table, ANOMALY, _scale_notes(qc, model))
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _embedding(network: Path, args: Any) -> Any:
+def _describing(network: Path, args: Any) -> Any:
     import torch
 
     from cellsieve.anomaly_networks.files import load_network
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    return load_network(network, choose_device(args.device)).embed
+    return load_network(network, choose_device(args.device)).describe
 
 
-def _score(dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], embed: Any) -> Any:
+def _score(
+    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], describe: Any
+) -> Any:
     import numpy as np
     import pandas as pd
 
@@ -64,7 +66,7 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], e
     if len(model.bank) < SMALLEST_BANK:
         unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
         return unscored.reindex(columns=list(ANOMALY))
-    described = describe_field(dapi, nuclei, field, qc, model.scale, embed)
+    described = describe_field(dapi, nuclei, field, qc, model.scale, describe)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
         return table

@@ -142,11 +142,11 @@ def join_truth(rows: Sequence[Mapping[str, str]], cells: pd.DataFrame) -> pd.Dat
     """
     joined = []
     for row in rows:
-        table = Path(row["truth"].replace(".labels.tif", ".cells.tsv")) if row["truth"] else None
-        if table is None or table.suffix != ".tsv" or not table.is_file():
+        table = truth_table(row)
+        if table is None:
             continue
         truth = pd.read_csv(table, sep="\t").add_prefix("true_")
-        pairs = _pairs(row)
+        pairs = pair_nuclei(row)
         own = cells[cells["field"] == row["field"]].merge(pairs, on="cell")
         joined.append(own.merge(truth, left_on="true", right_on="true_label"))
     return pd.concat(joined, ignore_index=True) if joined else pd.DataFrame()
@@ -202,7 +202,17 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
     return float((rank[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))
 
 
-def _pairs(row: Mapping[str, str]) -> pd.DataFrame:
+def truth_table(row: Mapping[str, str]) -> Path | None:
+    """Return the table of what is known of each true nucleus, if it lies beside the labels.
+
+    It is ``NAME.cells.tsv`` beside ``NAME.labels.tif``, with ``label`` and ``class``.
+    """
+    table = Path(row["truth"].replace(".labels.tif", ".cells.tsv")) if row["truth"] else None
+    return table if table and table.suffix == ".tsv" and table.is_file() else None
+
+
+def pair_nuclei(row: Mapping[str, str]) -> pd.DataFrame:
+    """Return the nuclei of a field, ``cell``, that agree with a true one, ``true``, at IoU 0.5."""
     with open_labels(row["truth"]) as truth, open_labels(row["nuclei"]) as nuclei:
         overlap = count_overlap(truth, nuclei)
     pair = overlap.iou > 0.5  # above 0.5 a pair is the only one of both

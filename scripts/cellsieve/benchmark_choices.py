@@ -1,4 +1,4 @@
-"""What the benchmark of segmentation compares, known without importing any of it."""
+"""What the benchmarks compare, known without importing any of it."""
 
 # in the order of the table: name to title
 METHODS = {
@@ -13,3 +13,21 @@ METHODS = {
     "maskrcnn_human": "Mask R-CNN on human labels",
 }
 NO_WEIGHTS = "weights not available"
+
+# Anomaly methods with their backbones. FMIC-AI's Table 1 is its method with four backbones, its
+# Table 2 other methods with the best of them.
+ANOMALY_METHODS = [
+    ("signs", "none"),
+    ("features", "none"),
+    ("frozen", "vit"),
+    ("tmscl", "vit"),
+    ("tmscl", "resnet"),
+    ("tmscl", "efficientnet"),
+    ("tmscl", "regnet"),
+    ("tmscl_exclude", "vit"),
+    ("msc", "vit"),
+    ("cutpaste_normal", "vit"),
+    ("cutpaste_scar", "vit"),
+    ("cutpaste_3way", "vit"),
+    ("fpi", "vit"),
+]

@@ -11,3 +11,6 @@ ENGINES = ("votes", "maskrcnn", "cellpose")
 
 # whose outlines become pseudo-labels, see cellsieve.pseudo_labels
 SOURCES = ("sam", "cellpose", "coarse")
+
+# anomaly methods without a network; the first is the default
+HAND_MADE = ("signs", "features")

@@ -14,7 +14,8 @@ from cellsieve.surroundings import brightest_specks
 
 _CHUNK = 256  # crops that are held at once
 
-Embed = Callable[[np.ndarray], np.ndarray]  # crops, (n, 2, s, s), to unit vectors, (n, d)
+# crops, (n, 2, s, s), to a table with a row a crop
+Describe = Callable[[np.ndarray], pd.DataFrame]
 
 
 def describe_field(
@@ -23,7 +24,7 @@ def describe_field(
     field: str,
     quality: dict[str, Any],
     scale: Scale,
-    embed: Embed | None = None,
+    describe: Describe | None = None,
 ) -> pd.DataFrame:
     """Describe all nuclei of a field.
 
@@ -36,30 +37,26 @@ def describe_field(
         The field's qc.json.
     scale : Scale
         Of the reference.
-    embed : callable, optional
-        Turns crops of nuclei into unit vectors; without it there are none.
+    describe : callable, optional
+        What a network says of crops, see `cellsieve.anomaly_networks.files.Network`.
 
     Returns
     -------
     DataFrame
-        ``id, field, cell, f_*``, ``speck`` and ``e_*``; no row when the field has
-        no nucleus.
+        ``id, field, cell, f_*``, ``speck`` and the columns of ``describe``; no row
+        when the field has no nucleus.
     """
     ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
     boxes = bounding_boxes(nuclei)
     table = nucleus_features(dapi, nuclei, ruler, boxes)
     table["speck"] = brightest_specks(dapi, nuclei, ruler, boxes)
-    if embed and len(boxes):
+    if describe and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
         intensity = quality["nuclear_intensity"]
-        vectors = [embed(cut_crops(dapi, nuclei, part, ruler, intensity)) for part in parts]
-        table = table.join(_columns(np.concatenate(vectors), boxes.index))
+        crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)
+        told = pd.concat([describe(some) for some in crops])
+        table = table.join(told.set_axis(boxes.index))
     table.insert(0, "cell", table.index)
     table.insert(0, "field", field)
     table.insert(0, "id", [f"{field}:{cell}" for cell in table["cell"]])
     return table.reset_index(drop=True)
-
-
-def _columns(vectors: np.ndarray, cells: pd.Index) -> pd.DataFrame:
-    names = [f"e_{number:03d}" for number in range(vectors.shape[1])]
-    return pd.DataFrame(vectors, cells, names)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.cell_table import cell_columns
+from cellsieve.choices import HAND_MADE
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -30,7 +31,6 @@ MODEL = (
     "signs.json",
     "record.json",
 )
-HAND_MADE = ("signs", "features")  # methods of the anomaly score without a network
 NETWORK = "network.safetensors"  # beside them, if a network describes the nuclei
 _FIELD_FILES = {
     "qc": "qc.json",
@@ -209,15 +209,20 @@ class Plan:
                     " allowed: first weights of the backbone, or null"
                 )
             return [os.path.normpath(anomaly["start"])]
-        shipped = SHIPPED_BACKBONES / f"{anomaly['backbone']}.safetensors"
-        if shipped.is_file():
-            return [os.path.relpath(verified(anomaly["backbone"], SHIPPED_BACKBONES))]
+        if shipped := self.shipped_backbone(anomaly["backbone"]):
+            return shipped
         if anomaly["method"] == "frozen" or not self.reference_fields:
             raise UserError(
                 f"configuration: anomaly.backbone is {anomaly['backbone']!r}, for which no weights"
                 " ship, and nothing is fitted; allowed: the path of its weights as anomaly.start"
             )
         return []
+
+    def shipped_backbone(self, name: str) -> list[str]:
+        """Return the weights of a backbone that ship, if there are any."""
+        if not (SHIPPED_BACKBONES / f"{name}.safetensors").is_file():
+            return []
+        return [os.path.relpath(verified(name, SHIPPED_BACKBONES))]
 
     def network(self) -> list[str]:
         """Return the run's own anomaly network, if nuclei are described by one."""

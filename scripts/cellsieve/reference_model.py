@@ -10,7 +10,7 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
-from cellsieve.describing import Embed, describe_field
+from cellsieve.describing import Describe, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
 from cellsieve.objects import bounding_boxes
@@ -74,7 +74,7 @@ def build(
     seed: int,
     trimmed: bool,
     method: str = "signs",
-    embed: Embed | None = None,
+    describe: Describe | None = None,
 ) -> ReferenceModel:
     """Describe the reference nuclei and divide them in bank and calibration.
 
@@ -90,13 +90,13 @@ def build(
         calibrate nothing.
     method : str
         ``signs`` learns what abnormal nuclei would be; otherwise distance counts.
-    embed : callable, optional
+    describe : callable, optional
         As `cellsieve.describing.describe_field` takes it.
     """
     usable = [row for row in rows if row["quality"]["diameter_px"]]
     scale = reference_scale(usable)
     described = [
-        _describe(row, scale, embed)
+        _describe(row, scale, describe)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
     described = [table for table in described if len(table)]
@@ -218,9 +218,9 @@ def _read_signs(path: Path) -> Signs | None:
     return learned and Signs(**{name: np.array(values) for name, values in learned.items()})
 
 
-def _describe(row: dict[str, Any], scale: Scale, embed: Embed | None) -> pd.DataFrame:
+def _describe(row: dict[str, Any], scale: Scale, describe: Describe | None) -> pd.DataFrame:
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        table = describe_field(store["dapi"], nuclei, row["field"], row["quality"], scale, embed)
+        table = describe_field(store["dapi"], nuclei, row["field"], row["quality"], scale, describe)
     table.insert(2, "slide", row["slide"])
     return table[table["cell"].isin(choose_nuclei(row, pd.Index(table["cell"])))]
 

@@ -1,12 +1,16 @@
 # IN   fields with a truth: their DAPI stores, pseudo-labels, truth
 # OUT  benchmark/  segmentation.csv, segmentation_fields.csv, segmentation.png, index.html,
-#      models/{model}/ of each trained network, labels/ and times/ of each method
+#      models/{model}/ of each trained network, labels/ and times/ of each method;
+#      anomaly.csv, anomaly/ of each anomaly method and seed
 
 
 wildcard_constraints:
     engine="votes|cellpose|maskrcnn",
     fold="[0-9]+",
     method="|".join(benchmark_choices.METHODS),
+    anomaly="[a-z0-9_]+",
+    backbone="[a-z0-9_.]+",
+    seed="[0-9]+",
 
 
 use rule finetune as benchmark_finetune with:
@@ -130,3 +134,63 @@ rule benchmark:
         "python {params.script} --fields {input.manifest:q} --labels {input.labels:q}"
         " --times {input.times:q} --table {output.table:q} --fields-table {output.fields:q}"
         " --picture {output.picture:q} --page {output.page:q} > {log:q} 2>&1"
+
+
+rule benchmark_anomaly_method:
+    """Learn the reference by one anomaly method and score the nuclei of known class."""
+    input:
+        manifest=out("manifests/run.tsv"),
+        qc=each("qc"),
+        dapi=each("dapi"),
+        nuclei=each("nuclei"),
+        measurements=each("measurements"),
+        lists=reference_lists("models"),
+        truth=lambda wildcards: truth_files(),
+        start=lambda wildcards: RUN.shipped_backbone(wildcards.backbone),
+    output:
+        scores=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.parquet"),
+        record=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.json"),
+    log:
+        out("logs/benchmark_anomaly/{anomaly}-{backbone}-{seed}.log"),
+    conda:
+        "../../envs/benchmark_anomaly_method.yaml"
+    threads: timed_threads()
+    resources:
+        **gpu_tag(),
+        mem_mb=mem_mb,
+        runtime=240,
+    params:
+        code=code("benchmark_anomaly_method"),
+        script=script("benchmark_anomaly_method"),
+        start=lambda wildcards, input: ["--start", input.start] if input.start else [],
+        steps=options("anomaly", "steps"),
+        device=config["device"],
+        threads=config["threads"],
+        checkpoint=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.pt"),
+    shell:
+        "python {params.script} --fields {input.manifest:q} --method {wildcards.anomaly}"
+        " --backbone {wildcards.backbone} {params.start:q} {params.steps} --seed {wildcards.seed}"
+        " --device {params.device} --threads {params.threads} --checkpoint {params.checkpoint:q}"
+        " --scores {output.scores:q} --record {output.record:q} > {log:q} 2>&1"
+
+
+rule benchmark_anomaly:
+    """Compare all anomaly methods on nuclei of known class."""
+    input:
+        scores=anomaly_runs("parquet"),
+        records=anomaly_runs("json"),
+    output:
+        table=out("benchmark/anomaly.csv"),
+    log:
+        out("logs/benchmark_anomaly.log"),
+    conda:
+        "../../envs/benchmark_anomaly.yaml"
+    resources:
+        mem_mb=mem_mb,
+        runtime=60,
+    params:
+        code=code("benchmark_anomaly"),
+        script=script("benchmark_anomaly"),
+    shell:
+        "python {params.script} --scores {input.scores:q} --records {input.records:q}"
+        " --table {output.table:q} > {log:q} 2>&1"

@@ -185,6 +185,15 @@ def method_weights(method):
     return [f"{models}/weights.safetensors"]
 
 
+def anomaly_runs(suffix):
+    """Return the files of all runs of the benchmark of anomaly methods."""
+    return [
+        out(f"benchmark/anomaly/{method}-{backbone}-{seed}.{suffix}")
+        for method, backbone in benchmark_choices.ANOMALY_METHODS
+        for seed in range(1 if method in UNSEEDED else SEEDS)
+    ]
+
+
 def painting_seed():
     """Return the seed of the painting of what was refused; nothing else is drawn there."""
     painted = config["pseudo_labels"]["refused"] == "paint"
@@ -245,5 +254,11 @@ def recorded_config():
 
 
 FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
+SEEDS = 3  # of each anomaly network that is compared
+UNSEEDED = (
+    "signs",
+    "features",
+    "frozen",
+)  # nothing of them is drawn but the split of the reference
 FOLDS = 3  # of the fields with a truth, where human labels are learned from
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")

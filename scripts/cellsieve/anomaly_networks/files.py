@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cellsieve.anomaly_networks.methods import METHODS, Method, embed
+from cellsieve.anomaly_networks.methods import METHODS, Method, in_parts
 from cellsieve.anomaly_networks.networks import Backbone
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -33,9 +34,25 @@ class Network(NamedTuple):
     method: Method
     module: nn.Module
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
-        """Return unit vectors, (n, d) float32, of crops, (n, 2, s, s)."""
-        return embed(self.method, self.module, torch.from_numpy(crops).float()).numpy()
+    def describe(self, crops: np.ndarray) -> pd.DataFrame:
+        """Describe crops.
+
+        Parameters
+        ----------
+        crops : ndarray, (n, 2, s, s)
+
+        Returns
+        -------
+        DataFrame
+            ``e_*``, the unit vectors, float32, and of a method with a score of its own
+            ``pretext``; one row a crop.
+        """
+        seen = torch.from_numpy(crops).float()
+        vectors = in_parts(self.method.embed, self.module, seen).numpy()
+        table = pd.DataFrame(vectors, columns=[f"e_{n:03d}" for n in range(vectors.shape[1])])
+        if self.method.pretext:
+            table["pretext"] = in_parts(self.method.pretext, self.module, seen).numpy()
+        return table
 
 
 def save_network(path: Path | str, state: Mapping[str, Tensor], method: str, backbone: str) -> None:

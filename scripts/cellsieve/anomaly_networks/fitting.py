@@ -14,7 +14,7 @@ from torch import Tensor
 from cellsieve.anomaly_networks.contrastive import effective_rank
 from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
 from cellsieve.anomaly_networks.fpi import interpolate
-from cellsieve.anomaly_networks.methods import METHODS, embed
+from cellsieve.anomaly_networks.methods import METHODS, in_parts
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
 from cellsieve.errors import UserError
 from cellsieve.provenance import code, versions
@@ -99,10 +99,10 @@ def fit(
         network.backbone.load_state_dict(start)
     network.to(options.device).eval()
     if isinstance(network, Embedding):
-        network.settle(embed(method, network, learning))
+        network.settle(in_parts(method.embed, network, learning))
     # the trainer's own network goes on learning
     judge = copy.deepcopy(network)
-    first_rank = effective_rank(embed(method, judge, judging))
+    first_rank = effective_rank(in_parts(method.embed, judge, judging))
     damaged = _damage(judging, _generator(options.seed, "damage"))
 
     def draw(step: int) -> Any:
@@ -112,7 +112,9 @@ def fit(
 
     def validate(state: Mapping[str, Tensor]) -> float:
         judge.load_state_dict(state)
-        known, fair, odd = (embed(method, judge, part) for part in (learning, judging, damaged))
+        known, fair, odd = (
+            in_parts(method.embed, judge, part) for part in (learning, judging, damaged)
+        )
         if effective_rank(fair) < _COLLAPSED * first_rank:
             raise FloatingPointError("the network collapses: it no longer tells nuclei apart")
         return _auroc(_nearest(fair, known), _nearest(odd, known))

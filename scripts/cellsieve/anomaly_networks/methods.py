@@ -70,23 +70,26 @@ class Method(NamedTuple):
 
 
 @torch.inference_mode()
-def embed(method: Method, network: nn.Module, crops: Tensor) -> Tensor:
+def in_parts(
+    describe: Callable[[nn.Module, Tensor], Tensor], network: nn.Module, crops: Tensor
+) -> Tensor:
     """Describe crops, a few at a time.
 
     Parameters
     ----------
-    method : Method
+    describe : callable
+        ``embed`` or ``pretext`` of a method.
     network : Module
         In evaluation mode.
     crops : Tensor, (n, 2, s, s), float32
 
     Returns
     -------
-    Tensor, (n, d), float32
-        Unit vectors, on the CPU.
+    Tensor, (n, d) or (n,), float32
+        On the CPU.
     """
     device = next(network.parameters()).device
-    return torch.cat([method.embed(network, part.to(device)).cpu() for part in crops.split(_CHUNK)])
+    return torch.cat([describe(network, part.to(device)).cpu() for part in crops.split(_CHUNK)])
 
 
 def _views(count: int, clean: bool) -> Callable[[Tensor, Generator], Batch]:

@@ -1,0 +1,45 @@
+"""Compare anomaly methods on fields whose classes are known: one table."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from cellsieve.cli import existing_file, parser, run
+from cellsieve.errors import UserError
+
+log = logging.getLogger("benchmark_anomaly")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the scores of all methods; write what they amount to."""
+    options = parser(__doc__)
+    inputs = {"nargs": "+", "type": existing_file, "required": True}
+    options.add_argument("--scores", **inputs, help="of benchmark_anomaly_method.py")
+    options.add_argument("--records", **inputs, help="in the same order")
+    options.add_argument("--table", required=True, help="output (.csv)")
+    args = options.parse_args(argv)
+    if len(args.scores) != len(args.records):
+        raise UserError(
+            f"--records: {len(args.records)} files; allowed: one for each of the"
+            f" {len(args.scores)} of --scores"
+        )
+
+    import pandas as pd
+
+    from cellsieve.anomaly_benchmark import figures, summarise
+    from cellsieve.files import atomic
+
+    told = ("method", "backbone", "seed", "steps", "seconds_fit", "seconds_field")
+    table = []
+    for scores, record in zip(args.scores, args.records, strict=True):
+        known = json.loads(Path(record).read_text(encoding="utf-8"))
+        about = {name: known[name] for name in told}
+        table += [{**about, **found} for found in figures(pd.read_parquet(scores))]
+    with atomic(args.table) as part:
+        summarise(pd.DataFrame(table)).to_csv(part, index=False, float_format="%.4g")
+    log.info("%d runs compared", len(args.scores))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,110 @@
+"""Learn the reference by one anomaly method and score all fields whose classes are known."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellsieve.cli import existing_file, parser, positive, run, whole
+
+log = logging.getLogger("benchmark_anomaly_method")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write scores and classes of all nuclei, and how long it took."""
+    options = parser(__doc__)
+    options.add_argument("--fields", type=existing_file, required=True, help="manifest of the run")
+    options.add_argument("--method", required=True, help="as anomaly.method")
+    options.add_argument("--backbone", default="none", help="of a network")
+    options.add_argument("--start", type=existing_file, help="first weights of the backbone")
+    options.add_argument("--steps", type=positive, default=300)
+    options.add_argument("--seed", type=whole, default=0)
+    options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
+    options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options.add_argument("--checkpoint", required=True, type=Path, help="for going on")
+    options.add_argument("--scores", required=True, help="output, a row a nucleus (.parquet)")
+    options.add_argument("--record", required=True, help="output (.json)")
+    args = options.parse_args(argv)
+
+    import pandas as pd
+
+    from cellsieve.anomaly_benchmark import split_fields
+    from cellsieve.choices import HAND_MADE
+    from cellsieve.files import atomic, write_json
+    from cellsieve.manifest import read_manifest
+    from cellsieve.reference_model import build
+
+    rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
+    for row in rows:
+        row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
+    learned, tested = split_fields([row for row in rows if row["quality"]["diameter_px"]])
+    begun = time.perf_counter()
+    network = None if args.method in HAND_MADE else _network(args, learned)
+    method = args.method if network is None else "network"
+    model = build(learned, args.seed, False, method, network and network.describe)
+    fitted = time.perf_counter()
+    scores = pd.concat([_score(row, model, network) for row in tested], ignore_index=True)
+    ended = time.perf_counter()
+    with atomic(args.scores) as part:
+        scores.to_parquet(part, index=False)
+    seconds = {"seconds_fit": fitted - begun, "seconds_field": (ended - fitted) / len(tested)}
+    told = {name: getattr(args, name) for name in ("method", "backbone", "seed", "steps")}
+    write_json(args.record, {**told, **seconds, "notes": model.notes})
+    args.checkpoint.unlink(missing_ok=True)
+
+
+def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
+    """Fit a network, or take the first weights of a frozen one."""
+    import torch
+
+    from cellsieve.anomaly_networks.files import Network, load_start
+    from cellsieve.anomaly_networks.fitting import Options, fit
+    from cellsieve.anomaly_networks.methods import FROZEN, METHODS
+    from cellsieve.anomaly_networks.networks import Backbone
+    from cellsieve.devices import choose_device
+    from cellsieve.reference_crops import cut_reference_crops
+
+    torch.set_num_threads(args.threads)
+    device = choose_device(args.device)
+    start = load_start(args.start, args.backbone) if args.start else None
+    torch.manual_seed(args.seed)
+    module = METHODS[args.method].build(Backbone(args.backbone))
+    if args.method == FROZEN:
+        module.backbone.load_state_dict(start or module.backbone.state_dict())
+    else:
+        crops = cut_reference_crops(rows, args.seed)
+        plan = Options(args.method, args.backbone, args.steps, args.seed, device)
+        module.load_state_dict(fit(crops, start, plan, args.checkpoint, lambda rows: None).best)
+    return Network(METHODS[args.method], module.to(device).eval())
+
+
+def _score(row: dict[str, Any], model: Any, network: Any) -> Any:
+    """Score the nuclei of one field whose class is known."""
+    import numpy as np
+
+    from cellsieve.anomaly_benchmark import true_classes
+    from cellsieve.describing import describe_field
+    from cellsieve.reference import Bank, conformal_p
+    from cellsieve.stores import open_labels, open_zip
+
+    describe = network and network.describe
+    with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
+        table = describe_field(
+            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe
+        )
+    scores = Bank(model.bank, model.signs).score(table)
+    found = table[["field", "cell"]].assign(
+        anomaly_crop=scores.crop,
+        anomaly_map=scores.surroundings,
+        anomaly_score=scores.score,
+        anomaly_p=conformal_p(scores.score, np.asarray(model.calibration["score"])),
+    )
+    if "pretext" in table:
+        found["pretext"] = table["pretext"]
+    return found.merge(true_classes(row), on="cell")
+
+
+if __name__ == "__main__":
+    run(main)
