@@ -15,6 +15,7 @@ FAMILIES = {
     "efficientnet": "efficientnet_b0",
     "regnet": "regnetx_002",
 }
+_VISION_TRANSFORMERS = ("vit_", "deit", "test_vit")
 _PATCH = 8  # px: eight by eight patches to a crop
 _BRIGHTEST = 4.0  # typical nuclei
 _DIM = 0.05  # of a typical nucleus, where the logarithm of the light turns linear
@@ -34,7 +35,7 @@ class Backbone(nn.Module):
         import timm
 
         name = FAMILIES.get(name, name)
-        self.tokens = name.startswith("vit")
+        self.tokens = name.startswith(_VISION_TRANSFORMERS)
         # of a ViT the class token as it leaves the last block; windows are larger than crops
         fitted = {"img_size": SIDE, "patch_size": _PATCH, "dynamic_img_size": True}
         fitted |= {"final_norm": False}
