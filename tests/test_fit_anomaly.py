@@ -9,11 +9,14 @@ import pytest
 import torch
 from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
+from cellsieve.anomaly_networks import fitting
 from cellsieve.anomaly_networks.files import load_network, save_network
 from cellsieve.anomaly_networks.fitting import Options, fit
 from cellsieve.anomaly_networks.methods import METHODS, Batch
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.errors import TrainingError, UserError
+from cellsieve.manifest import read_manifest
+from cellsieve.reference_crops import cut_reference_crops
 from cellsieve.tables import read_table
 
 FILES = ("weights.safetensors", "curve.csv", "record.json")
@@ -37,8 +40,22 @@ def rows(fields):
 def fit_arguments(folder, rows, *more, steps=STEPS):
     folder.mkdir(exist_ok=True)
     build_arguments(folder, rows)  # writes the manifest
-    command = ["--fields", folder / "fields.tsv", "--backbone", "test_resnet", "--steps", steps]
-    command += ["--checkpoint", folder / "checkpoint.pt", "--picture", folder / "curve.png"]
+    command = [
+        "--fields",
+        folder / "fields.tsv",
+        "--backbone",
+        "test_efficientnet",
+        "--steps",
+        steps,
+    ]
+    command += [
+        "--threads",
+        1,
+        "--checkpoint",
+        folder / "checkpoint.pt",
+        "--picture",
+        folder / "curve.png",
+    ]
     for file in FILES:
         command += [f"--{file.split('.')[0]}", folder / file]
     return [str(part) for part in [*command, *more]]
@@ -60,7 +77,7 @@ def test_a_fitted_network_describes_the_reference_and_scores(fields, rows, fitte
     assert done.returncode == 0, done.stderr
     bank = pd.read_parquet(model / "bank.parquet")
     vectors = bank[[name for name in bank if name.startswith("e_")]].to_numpy()
-    assert vectors.shape[1] == 96
+    assert vectors.shape[1] == 256
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
     done = call("score_anomaly", score_arguments(fields / "p", model))
     assert done.returncode == 0, done.stderr
@@ -81,21 +98,17 @@ def test_calibration_nuclei_are_not_learned_from(rows, fitted, tmp_path):
 
 def test_a_fit_that_is_gone_on_with_ends_with_the_same_bytes(rows, fitted, tmp_path):
     """The second half is taken from the checkpoint that a killed job left behind."""
-    from cellsieve.anomaly_networks import fitting
-    from cellsieve.manifest import read_manifest
-    from cellsieve.reference_crops import cut_reference_crops
-
     arguments = fit_arguments(tmp_path / "again", rows, "--method", "cutpaste_3way")
     listed = read_manifest(tmp_path / "again" / "fields.tsv", ["field"])
     for one in listed:
         one["quality"] = json.loads(Path(one["qc"]).read_text())
     crops = cut_reference_crops(listed, 0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
     def die(curve):
         raise KeyboardInterrupt
 
-    plan = Options("cutpaste_3way", "test_resnet", STEPS, 0, "cpu")
+    plan = Options("cutpaste_3way", "test_efficientnet", STEPS, 0, "cpu")
     with pytest.raises(KeyboardInterrupt):
         fitting.fit(crops, None, plan, tmp_path / "again" / "checkpoint.pt", die)
     done = call("fit_anomaly", arguments)
@@ -119,13 +132,13 @@ def test_a_network_survives_its_file(family, tmp_path):
 def test_wrong_weights_are_refused_in_one_line(rows, fitted, tmp_path):
     start = ["--start", fitted / FILES[0]]
     arguments = fit_arguments(tmp_path / "other", rows, "--method", "msc", *start)
-    arguments[arguments.index("test_resnet")] = "regnet"
+    arguments[arguments.index("test_efficientnet")] = "regnet"
     done = call("fit_anomaly", arguments)
     assert done.returncode == 2
     assert (
         done.stderr.strip()
         .splitlines()[-1]
-        .endswith("weights of test_resnet, but regnet is asked for")
+        .endswith("weights of test_efficientnet, but regnet is asked for")
     )
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     with pytest.raises(UserError, match="not a safetensors file"):
@@ -133,7 +146,7 @@ def test_wrong_weights_are_refused_in_one_line(rows, fitted, tmp_path):
 
 
 def test_too_few_nuclei_are_refused(tmp_path):
-    plan = Options("msc", "test_resnet", 5, 0, "cpu")
+    plan = Options("msc", "test_efficientnet", 5, 0, "cpu")
     with pytest.raises(UserError, match="3 normal nuclei to fit a network to; allowed: at least"):
         fit(np.zeros((3, 2, 64, 64), np.float16), None, plan, tmp_path / "c.pt", print)
 
@@ -149,8 +162,9 @@ def test_a_network_that_collapses_is_stopped(tmp_path, monkeypatch, caplog):
         return Batch(crops, torch.zeros(len(crops)))
 
     monkeypatch.setitem(METHODS, "msc", METHODS["msc"]._replace(draw=views, loss=pull))
+    monkeypatch.setattr(fitting, "_RATE", 0.03)
     crops = np.random.default_rng(0).random((60, 2, 64, 64)).astype(np.float16)
-    plan = Options("msc", "test_resnet", 400, 0, "cpu")
+    plan = Options("msc", "test_efficientnet", 100, 0, "cpu")
     with pytest.raises(TrainingError, match="diverged"):
         fit(crops, None, plan, tmp_path / "c.pt", lambda rows: None)
     assert "collapses" in caplog.text

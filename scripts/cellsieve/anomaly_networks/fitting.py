@@ -30,7 +30,9 @@ _RATE = 3e-4
 _EVERY = 50  # steps between validations
 _WARM_UP = 30  # steps
 _JUDGING = 5  # one crop in so many
-_COLLAPSED = 0.1  # of the first effective rank: the network no longer tells nuclei apart
+# where a network no longer tells nuclei apart: its share of the first effective rank, and the mean
+# distance of unit vectors from their middle
+_FLAT, _POINT = 0.1, 0.01
 
 
 class Options(NamedTuple):
@@ -115,7 +117,8 @@ def fit(
         known, fair, odd = (
             in_parts(method.embed, judge, part) for part in (learning, judging, damaged)
         )
-        if effective_rank(fair) < _COLLAPSED * first_rank:
+        spread = (fair - fair.mean(0)).norm(dim=1).mean()
+        if spread < _POINT or effective_rank(fair) < _FLAT * first_rank:
             raise FloatingPointError("the network collapses: it no longer tells nuclei apart")
         return _auroc(_nearest(fair, known), _nearest(odd, known))
 
