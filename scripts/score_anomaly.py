@@ -11,7 +11,6 @@ from cellsieve.cli import parser, run
 log = logging.getLogger("score_anomaly")
 
 MAP_SCALE = 16  # pixels of the field per pixel of the map
-_UNUSUAL_DIAMETER = 1.4  # times the reference's, or its inverse
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--nuclei", required=True, help="label image of segment.py")
+    options.add_argument("--measurements", required=True, help=".parquet of measure.py")
     options.add_argument("--reference", required=True, help="folder that build_reference.py wrote")
     options.add_argument("--anomaly", required=True, help="output, .parquet")
     options.add_argument("--anomaly-map", required=True, help="output, .zarr.zip")
@@ -33,13 +33,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        table = _score(store["dapi"], nuclei, model, args.field, qc["pixel_size_um"])
+        table, described = _score(store["dapi"], nuclei, model, args.field, qc["pixel_size_um"])
         _write_map(args.anomaly_map, nuclei, table)
-    write_table(args.anomaly, table, ANOMALY, _scale_notes(qc, model))
+    shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
+    if shifts:
+        table["anomaly_p"] = float("nan")
+    for shift in shifts:
+        log.info("unlike the reference, no p: %s", shift)
+    write_table(args.anomaly, table, ANOMALY, shifts)
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | None) -> Any:
+def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | None) -> tuple:
     import numpy as np
     import pandas as pd
 
@@ -50,18 +55,18 @@ def _score(dapi: Any, nuclei: Any, model: Any, field: str, pixel_size: float | N
 
     if len(model.bank) < SMALLEST_BANK:
         unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
-        return unscored.reindex(columns=list(ANOMALY))
+        return unscored.reindex(columns=list(ANOMALY)), unscored
     zoom = zoom_factor(pixel_size, model.pixel_size_um)
     described = describe_field(dapi, nuclei, field, model.diameter, zoom)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
-        return table
+        return table, described
     scores = Bank(model.bank).score(described)
     table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))
     table["nearest_reference_1"], table["nearest_reference_2"] = scores.nearest.T
-    return table
+    return table, described
 
 
 def _write_map(path: str, nuclei: Any, table: Any) -> None:
@@ -92,14 +97,27 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
     from cellsieve.reference_model import zoom_factor
+    from cellsieve.reference_shift import scale_shift
 
     if not (qc["diameter_px"] and model.diameter):
         return []
     ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.pixel_size_um)
-    ratio /= model.diameter
-    if 1 / _UNUSUAL_DIAMETER <= ratio <= _UNUSUAL_DIAMETER:
+    return scale_shift(ratio / model.diameter)
+
+
+def _stain_notes(described: Any, measurements: str, model: Any) -> list[str]:
+    import pandas as pd
+
+    from cellsieve.reference_shift import stain_shift
+    from cellsieve.tables import read_table
+    from cellsieve.wholeness import judge_wholeness
+
+    if model.calibration.empty:
         return []
-    return [f"unusual diameter: {ratio:.2f} times the reference's"]
+    measured = read_table(measurements)
+    whole = measured["cell"][judge_wholeness(measured).whole]
+    nuclei = described[described["cell"].isin(whole)]
+    return stain_shift(nuclei, pd.concat([model.bank, model.calibration]))
 
 
 if __name__ == "__main__":

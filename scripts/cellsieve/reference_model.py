@@ -21,7 +21,7 @@ from cellsieve.surroundings import brightest_specks
 from cellsieve.tables import read_table
 from cellsieve.wholeness import judge_wholeness
 
-FORMAT = 2  # of what bank and calibration hold; models of another one are refused
+FORMAT = 3  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
@@ -45,7 +45,7 @@ class ReferenceModel(NamedTuple):
     bank : DataFrame
         Columns ``id, field, slide, cell, f_*`` and ``speck``, one row a nucleus.
     calibration : DataFrame
-        ``id, score`` of reference nuclei that the bank does not hold.
+        The same columns and ``score``, of reference nuclei that the bank does not hold.
     diameter : float or None
         Typical diameter in pixels of the reference.
     pixel_size_um : float or None
@@ -109,7 +109,7 @@ def _divide(
     if min(len(bank), len(rest)) < SMALLEST_BANK:
         note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
         return few, nothing, None, [note]
-    calibration = pd.DataFrame({"id": rest["id"], "score": Bank(bank).score(rest).score})
+    calibration = rest.assign(score=Bank(bank).score(rest).score)
     shared = "one reference field: bank and calibration share it, p may be too small"
     return bank, calibration, split.by, [shared] if split.by == "nucleus" else []
 

@@ -47,6 +47,7 @@ rule score_anomaly:
         dapi=out("fields/{field}/dapi.zarr.zip"),
         qc=out("fields/{field}/qc.json"),
         nuclei=out("fields/{field}/nuclei.tif"),
+        measurements=out("fields/{field}/measurements.parquet"),
         model=lambda wildcards: expand(
             "{folder}/{file}",
             folder=RUN.reference_folder(wildcards.field),
@@ -72,4 +73,5 @@ rule score_anomaly:
     shell:
         "python {params.script} --field {wildcards.field} --dapi {input.dapi:q} --qc {input.qc:q}"
         " --nuclei {input.nuclei:q} --reference {params.reference:q}"
+        " --measurements {input.measurements:q}"
         " --anomaly {output.anomaly:q} --anomaly-map {output.map:q} > {log:q} 2>&1"
