@@ -9,11 +9,12 @@ from cellsieve.dynamic_threshold import SMALLEST, dynamic_threshold
 
 
 def test_by_hand():
-    """Half of the tail is left a step of 1 farther: of 64, 32 at 0, 16 at 1 … and 1 at 5."""
-    score = np.repeat([-1.0, 0.0, 1.0, 2.0, 3.0], [31, 16, 8, 8, 1])
-    assert np.quantile(score, [0.5, 0.75]).tolist() == [0, 1]
-    assert dynamic_threshold(score) == 5
-    assert dynamic_threshold(10 + 3 * score[::-1]) == 25
+    """A step of 1 leaves two thirds, so that half of 27 becomes 9, 6 … and 1 after 6.42."""
+    score = np.repeat([-1.0, 0.0, 1.0, 30.0], [6, 7, 8, 6])
+    assert np.quantile(score, [0.25, 0.5]).tolist() == [0, 1]
+    steps = dynamic_threshold(score) - 1
+    assert 13.5 * (2 / 3) ** steps == pytest.approx(1)
+    assert dynamic_threshold(10 + 3 * score[::-1]) == pytest.approx(10 + 3 * (steps + 1))
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 4.0])
@@ -23,14 +24,14 @@ def test_about_one_nucleus_of_a_slide_whose_tail_is_exponential(rate):
     for _ in range(400):
         score = random.exponential(rate, 3000)
         beyond.append((score >= dynamic_threshold(score)).sum())
-    assert 0.9 < np.mean(beyond) < 1.5
+    assert 0.9 < np.mean(beyond) < 1.3
 
 
 def test_a_tenth_of_outliers_hardly_moves_it_and_is_called():
     random = np.random.default_rng(2)
     normal = random.exponential(1, 2000)
     both = np.append(normal, random.uniform(20, 90, 200))
-    assert dynamic_threshold(both) < 1.35 * dynamic_threshold(normal) < 20
+    assert dynamic_threshold(both) < 1.3 * dynamic_threshold(normal) < 15
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ SMALLEST = 20  # nuclei; the quartiles of fewer say little
 def dynamic_threshold(score: np.ndarray) -> float:
     """Score that about one nucleus of a slide would reach if none were abnormal.
 
-    Scores are decades of rarity, so that normal ones fall off exponentially. The
-    exponential through the median and the upper quartile is the slide's own, and
-    abnormal nuclei hardly move it where they are fewer than a quarter.
+    Scores are decades of rarity, so that those of normal nuclei fall off exponentially. The
+    exponential through the lower quartile and the median is the slide's own: abnormal
+    nuclei score high, and a few of them hardly move these two.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ def dynamic_threshold(score: np.ndarray) -> float:
 
     Examples
     --------
-    A quarter of these 32 lies from 1 on, half from 0: each further step of 1 halves
-    what is left, so that 1 of 32 is left at 4.
+    Three quarters of 27 score 0 and more, half of them 1 and more: a step of 1 leaves
+    two thirds.
 
-    >>> dynamic_threshold(np.repeat([-1.0, 0.0, 1.0, 2.0], [15, 8, 8, 1]))
-    4.0
+    >>> round(dynamic_threshold(np.repeat([-1.0, 0.0, 1.0], [6, 7, 14])), 3)
+    7.419
     """
     if len(score) < SMALLEST:
         return float("nan")
-    middle, upper = np.quantile(score, [0.5, 0.75])
-    if upper <= middle:
+    lower, middle = np.quantile(score, [0.25, 0.5])
+    if middle <= lower:
         return float("nan")
-    return float(middle + (upper - middle) * np.log2(len(score) / 2))
+    return float(middle + (middle - lower) * np.log(len(score) / 2) / np.log(0.75 / 0.5))
