@@ -20,6 +20,7 @@ log = logging.getLogger("call_slide")
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments, call the slide, write table, summary and picture."""
     args = _arguments(argv)
+    from cellsieve.anomaly_calls import Limits
     from cellsieve.calls import CallOptions, call_slide, call_types
     from cellsieve.files import write_json
     from cellsieve.slide_inputs import read_slide
@@ -28,13 +29,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.tables import write_table
 
     slide, patient, rows = _slide(args.fields)
-    options = CallOptions(args.q, args.z, args.min_gain_probes, args.split_diameters)
+    limits = Limits(args.threshold, args.q, args.z)
+    options = CallOptions(limits, args.min_gain_probes, args.split_diameters)
     reference = json.loads(args.reference.read_text(encoding="utf-8")) if args.reference else {}
     n_calibration = reference.get("calibration") or None
     found = read_slide(rows)
     log.info("%s: %d fields, %d nuclei", slide, len(rows), len(found.nuclei))
     calls = call_slide(slide, found, args.probe, options, n_calibration)
-    summary = summarise(slide, patient, found, calls, options, n_calibration=n_calibration)
+    summary = summarise(slide, patient, found, calls, n_calibration=n_calibration)
     summary["notes"] += reference.get("notes", [])
     for note in summary["notes"]:
         log.info("%s", note)
@@ -58,6 +60,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--summary", type=Path, required=True, help="summary to write (JSON)")
     p.add_argument("--picture", type=Path, required=True, help="picture to write (PNG)")
     options = p.add_argument_group("options of section calls")
+    options.add_argument(
+        "--threshold",
+        choices=["conformal", "dynamic"],
+        default="conformal",
+        help="what suspicious rests on: q from the reference, or the slide's own scores",
+    )
     options.add_argument(
         "--q", type=float, default=0.1, help="false discovery rate of suspicious nuclei"
     )

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cellsieve.files import atomic
     from cellsieve.images import parse_channels
     from cellsieve.manifest import read_manifest
+    from cellsieve.report.density import distribution
     from cellsieve.report.fields import field_sections, slide_sections
     from cellsieve.report.gallery import make_cards
     from cellsieve.report.inputs import read_json, read_rows, scan_cells
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cacs=[card for card in cacs if card.anchor not in shown],
         fields=fields,
         slides=slide_sections(manifest),
+        distribution=distribution(fields, cells),
         heat_limits=heat_limits,
         field_rows=read_rows(args.fields_table),
         slide_rows=read_rows(args.slides),

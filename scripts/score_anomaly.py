@@ -11,7 +11,6 @@ from cellsieve.cli import parser, positive, run
 log = logging.getLogger("score_anomaly")
 
 MAP_SCALE = 16  # pixels of the field per pixel of the map
-_UNUSUAL_DIAMETER = 1.4  # times the reference's, or its inverse
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--dapi", required=True, help=".zarr.zip of preprocess.py")
     options.add_argument("--qc", required=True, help=".json of preprocess.py")
     options.add_argument("--nuclei", required=True, help="label image of segment.py")
+    options.add_argument("--measurements", required=True, help=".parquet of measure.py")
     options.add_argument("--reference", required=True, help="folder that build_reference.py wrote")
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
@@ -36,9 +36,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
         describe = _describing(model.network, args) if model.network else None
-        table = _score(store["dapi"], nuclei, model, args.field, qc, describe)
+        table, described = _score(store["dapi"], nuclei, model, args.field, qc, describe)
         _write_map(args.anomaly_map, nuclei, table)
-    write_table(args.anomaly, table, ANOMALY, _scale_notes(qc, model))
+    shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
+    if shifts:
+        table["anomaly_p"] = float("nan")
+    for shift in shifts:
+        log.info("unlike the reference, no p: %s", shift)
+    write_table(args.anomaly, table, ANOMALY, shifts)
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
@@ -54,7 +59,7 @@ def _describing(network: Path, args: Any) -> Any:
 
 def _score(
     dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], describe: Any
-) -> Any:
+) -> tuple:
     import numpy as np
     import pandas as pd
 
@@ -65,17 +70,17 @@ def _score(
 
     if len(model.bank) < SMALLEST_BANK:
         unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
-        return unscored.reindex(columns=list(ANOMALY))
+        return unscored.reindex(columns=list(ANOMALY)), unscored
     described = describe_field(dapi, nuclei, field, qc, model.scale, describe)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
-        return table
+        return table, described
     scores = Bank(model.bank, model.signs).score(described)
     table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))
     table["nearest_reference_1"], table["nearest_reference_2"] = scores.nearest.T
-    return table
+    return table, described
 
 
 def _write_map(path: str, nuclei: Any, table: Any) -> None:
@@ -106,14 +111,27 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
     from cellsieve.reference_nuclei import zoom_factor
+    from cellsieve.reference_shift import scale_shift
 
     if not (qc["diameter_px"] and model.scale.diameter):
         return []
     ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.scale.pixel_size_um)
-    ratio /= model.scale.diameter
-    if 1 / _UNUSUAL_DIAMETER <= ratio <= _UNUSUAL_DIAMETER:
+    return scale_shift(ratio / model.scale.diameter)
+
+
+def _stain_notes(described: Any, measurements: str, model: Any) -> list[str]:
+    import pandas as pd
+
+    from cellsieve.reference_shift import stain_shift
+    from cellsieve.tables import read_table
+    from cellsieve.wholeness import judge_wholeness
+
+    if model.calibration.empty:
         return []
-    return [f"unusual diameter: {ratio:.2f} times the reference's"]
+    measured = read_table(measurements)
+    whole = measured["cell"][judge_wholeness(measured).whole]
+    nuclei = described[described["cell"].isin(whole)]
+    return stain_shift(nuclei, pd.concat([model.bank, model.calibration]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import false_discovery_control
 
 from call_slide import main
-from cellsieve.anomaly_calls import call_anomalies, robust_z
+from cellsieve.anomaly_calls import Limits, call_anomalies, robust_z
 from cellsieve.artefacts import in_several_probes
 from cellsieve.cell_table import call_columns, cell_columns, cell_table
 from cellsieve.fish_calls import fish_calls
@@ -255,6 +255,68 @@ def test_too_little_calibration_is_said(tmp_path):
     assert summary["anomaly"]["rarest_callable_fraction"] == pytest.approx(1 / 101 / 0.1)
 
 
+def test_calibration_that_cannot_call_anything_is_said(tmp_path):
+    anomaly = scores(30).assign(anomaly_p=[1 / 6] + [0.5] * 29)
+    row = write_field(tmp_path, "one", measured(30), spots("aqua", [2] * 30), anomaly)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"calibration": 5}), encoding="utf-8")
+    calls, summary = call(tmp_path, [row], "--reference", record, probes=())
+    assert calls.loc["one", 1]["reasons"].endswith("too few to call any")
+    # with 9 the smallest p is 0.1: a slide of nothing but such nuclei can be called
+    assert "at least 9 are needed" in summary["notes"][0]
+
+
+def test_the_dynamic_threshold_is_a_choice(slide):
+    folder, rows = slide
+    calls, summary = call(folder, rows, "--threshold", "dynamic")
+    assert calls.index[calls["call"] == "suspicious"].tolist() == [("one", 1)]
+    limit = summary["anomaly"]["limit"]
+    assert f"anomaly_score 30.00, dynamic threshold {limit:.2f}" in calls.loc["one", 1]["reasons"]
+    assert summary["anomaly"]["called_by"] == "dynamic"
+    assert summary["anomaly"]["rarest_callable_fraction"] is None
+    assert any("no error rate" in note for note in summary["notes"])
+    assert calls.loc["one", 1]["anomaly_q"] == pytest.approx(0.019)
+
+
+def shift(folder, name):
+    """Rewrite a field's scores as those of a field unlike the reference."""
+    table = read_table(folder / f"{name}.a").assign(anomaly_p=np.nan)
+    table["anomaly_score"] += 40
+    write_table(folder / f"{name}.a", table, ANOMALY, ["unusual area: +4.1 robust SD"])
+
+
+def test_a_field_unlike_the_reference_gets_no_q(slide):
+    folder, rows = slide
+    shift(folder, "two")
+    record = folder / "record.json"
+    record.write_text(json.dumps({"calibration": 2000}), encoding="utf-8")
+    calls, summary = call(folder, rows, "--reference", record)
+    two = calls.loc["two"]
+    assert two["anomaly_q"].isna().all()
+    assert set(two["call"]) == {"not_assessable"}
+    assert set(two["fish_call"]) == {"normal"}
+    assert set(two["reasons"]) == {
+        "field: out of focus, unusual area: +4.1 robust SD; no q: the field is unlike the reference"
+    }
+    # 28 whole nuclei in the test: 0.0005 · 28
+    assert calls.loc["one", 1]["anomaly_q"] == pytest.approx(0.014)
+    assert calls.loc["one", 1]["call"] == "suspicious"
+    assert "two: unusual area: +4.1 robust SD" in summary["notes"]
+
+
+def test_a_slide_unlike_the_reference_is_ranked_by_z(slide):
+    folder, rows = slide
+    for name in ("one", "two"):
+        shift(folder, name)
+    record = folder / "record.json"
+    record.write_text(json.dumps({"calibration": 2000}), encoding="utf-8")
+    calls, summary = call(folder, rows, "--reference", record)
+    assert calls.index[calls["call"] == "suspicious"].tolist() == [("one", 1)]
+    assert "unlike the reference: ranked by anomaly_z" in calls.loc["one", 1]["reasons"]
+    assert summary["anomaly"]["called_by"] == "z"
+    assert any("no field is like the reference" in note for note in summary["notes"])
+
+
 def test_slide_of_rejected_fields_is_valid_and_empty(tmp_path):
     empty = [pd.DataFrame(columns=list(c)) for c in (MEASUREMENTS, SIGNALS, ANOMALY)]
     row = write_field(tmp_path, "one", *empty, "rejected", ["truncated"])
@@ -345,7 +407,7 @@ def test_robust_z_by_hand():
 
 def test_equal_scores_are_not_called():
     nuclei = pd.DataFrame({"anomaly_score": np.ones(30), "anomaly_p": np.nan})
-    called = call_anomalies(nuclei, np.ones(30, bool), 0.05, 5.0)
+    called = call_anomalies(nuclei, np.ones(30, bool), Limits("conformal", 0.05, 5.0))
     assert called.called_by is None
     assert set(called.call) == {"not_assessable"}
 

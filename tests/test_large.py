@@ -61,6 +61,7 @@ def test_every_stage_stays_within_its_memory(tmp_path, shape, limit, diameter):
     shipped = SHIPPED / "votes.safetensors"
     used["segment"] = peak("segment", **reads, overlay=tmp_path / "o.png", weights=shipped)
     used["measure"] = peak("measure", **reads, measurements=field["measurements"])
+    reads["measurements"] = field["measurements"]
     model = tmp_path / "model"
     model.mkdir()
     write_manifest(tmp_path / "m.tsv", [{"field": "f", "slide": "s", **field}])

@@ -366,6 +366,33 @@ def test_reading_in_parts_changes_nothing(full, monkeypatch):
     assert parts.typical_dna == whole.typical_dna
 
 
+def test_maps_of_the_run_lead_to_their_fields(full):
+    _, html, page = full
+    section = html[html.index('id="distribution"') : html.index('id="fish"')]
+    assert "Where the suspicious nuclei lie" in page.headings
+    assert [image["alt"] for image in page.images if "across" in image["alt"]] == [
+        "Share of suspicious nuclei across field field_0",
+        "Share of suspicious nuclei across field field_1",
+    ]
+    assert '<a href="#field-field_0">field_0</a>: 1 of ' in section
+    assert section.count("<h3>") == 1
+
+
+def test_a_field_unlike_the_reference_does_not_fill_the_gallery(tmp_path):
+    """All its nuclei score high and have no p; what is called of them is shown, too."""
+    run = Run(tmp_path, ("ok", "ok", "ok"))
+    unlike = run.cells["slide"] == "slide_1"
+    run.cells.loc[unlike, "anomaly_score"] += 50
+    run.cells.loc[unlike, ["anomaly_p", "anomaly_q"]] = np.nan
+    called = run.cells.index[unlike][2]
+    run.cells.loc[called, "call"] = "suspicious"
+    html = run.report("--top", "4")
+    check(html)
+    ranked = re.findall(r'id="nucleus-(field_\d)-(\d+)"', html)
+    assert ranked[0] == ("field_2", str(run.cells.loc[called, "cell"]))
+    assert {field for field, _ in ranked[1:]} == {"field_0", "field_1"}
+
+
 def test_nothing_suspicious_no_probes_no_reference(tmp_path):
     run = Run(tmp_path, ("ok",), probes=(), reference=False)
     page = check(run.report("--top", "3"))

@@ -62,7 +62,7 @@ def build_arguments(folder, rows, *more):
 def score_arguments(field, model):
     command = ["--field", field.name, "--reference", model]
     command += ["--dapi", field / "dapi.zarr.zip", "--qc", field / "qc.json"]
-    command += ["--nuclei", field / "nuclei.tif"]
+    command += ["--nuclei", field / "nuclei.tif", "--measurements", field / "measurements.parquet"]
     command += ["--anomaly", field / OUTPUTS[0], "--anomaly-map", field / OUTPUTS[1]]
     return [str(part) for part in command]
 
@@ -278,6 +278,26 @@ def test_an_unusual_diameter_is_noted(model, tmp_path):
     assert read_notes(tmp_path / "usual" / OUTPUTS[0]) == []
     notes = read_notes(tmp_path / "unusual" / OUTPUTS[0])
     assert notes == ["unusual diameter: 2.00 times the reference's"]
+    assert read_table(tmp_path / "usual" / OUTPUTS[0])["anomaly_p"].notna().all()
+    assert read_table(tmp_path / "unusual" / OUTPUTS[0])["anomaly_p"].isna().all()
+
+
+def test_a_field_of_other_stain_keeps_its_scores_and_gets_no_p(fields, model, tmp_path):
+    """The same nuclei, full of grain: none of the reference is."""
+    labels = write_field(tmp_path / "grain", 3, 80)
+    with open_zip(tmp_path / "grain" / "dapi.zarr.zip") as store:
+        dapi = store["dapi"][:]
+    score_anomaly.main(score_arguments(tmp_path / "grain", model))
+    assert read_notes(tmp_path / "grain" / OUTPUTS[0]) == []
+    assert read_table(tmp_path / "grain" / OUTPUTS[0])["anomaly_p"].notna().all()
+    grain = np.random.default_rng(0).uniform(0.3, 1.7, dapi.shape)
+    write_stage(tmp_path / "grain", dapi * grain, labels.astype(np.uint32))
+    score_anomaly.main(score_arguments(tmp_path / "grain", model))
+    table = read_table(tmp_path / "grain" / OUTPUTS[0])
+    assert table["anomaly_p"].isna().all()
+    assert table["anomaly_score"].notna().all()
+    (note,) = read_notes(tmp_path / "grain" / OUTPUTS[0])
+    assert note.startswith("unusual fine texture: +")
 
 
 def test_reference_fields_of_two_pixel_sizes_share_one_scale(tmp_path):
@@ -321,7 +341,7 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
         (lambda folder: (folder / "bank.parquet").unlink(), "bank.parquet"),
         (lambda folder: (folder / "record.json").write_text("{}"), "not the record"),
         (lambda folder: (folder / "record.json").write_text('{"format": 3}'), "not the record"),
-        (lambda folder: (folder / "record.json").write_text('{"format": 1}'), "format 1, but"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 2}'), "format 2, but"),
         (lambda folder: (folder / "record.json").write_text("[]"), "not the record"),
         (lambda folder: (folder / "record.json").write_text("{"), "not the record"),
         (lambda folder: (folder / "record.json").unlink(), "not a reference model"),

@@ -5,9 +5,28 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cellsieve.dynamic_threshold import dynamic_threshold
 from cellsieve.multiple_testing import benjamini_hochberg
 
 MAD_TO_SD = 1.4826
+
+
+class Limits(NamedTuple):
+    """From where on nuclei are suspicious.
+
+    Attributes
+    ----------
+    threshold : {"conformal", "dynamic"}
+        By q, or by a threshold that the slide's own scores set.
+    q : float
+        False discovery rate up to which nuclei are suspicious.
+    z : float
+        Robust z from which they are, when the slide has no p-values.
+    """
+
+    threshold: str
+    q: float
+    z: float
 
 
 class AnomalyCalls(NamedTuple):
@@ -19,46 +38,58 @@ class AnomalyCalls(NamedTuple):
         Robust z of the score; false discovery rate. NaN where there is none.
     call : ndarray, (n,), object
         ``normal``, ``suspicious`` or ``not_assessable``.
-    called_by : {"q", "z", None}
-        What the calls rest on; None when there are no scores.
+    called_by : {"q", "z", "dynamic", None}
+        What the calls rest on; None when there are no scores, or none to compare.
+    limit : float or None
+        Of q, of z, or of the score when called by the dynamic threshold.
     """
 
     z: np.ndarray
     q: np.ndarray
     call: np.ndarray
     called_by: str | None
+    limit: float | None
 
 
-def call_anomalies(
-    nuclei: pd.DataFrame, assessable: np.ndarray, q_limit: float, z_limit: float
-) -> AnomalyCalls:
+def call_anomalies(nuclei: pd.DataFrame, assessable: np.ndarray, limits: Limits) -> AnomalyCalls:
     """Call the nuclei of a slide suspicious or normal.
 
     Parameters
     ----------
     nuclei : DataFrame
-        ``anomaly_score`` and ``anomaly_p``; both may be missing.
+        ``anomaly_score`` and ``anomaly_p``; both may be missing. Where some nuclei have a
+        p-value, the others are of fields unlike the reference, and not called.
     assessable : ndarray, (n,), bool
         Whole nuclei that overlap no other. The others are in no test and
         not called.
-    q_limit : float
-        False discovery rate up to which nuclei are suspicious.
-    z_limit : float
-        Robust z from which they are, when the slide has no p-values.
+    limits : Limits
     """
     score = nuclei["anomaly_score"].to_numpy(np.float64)
-    p = nuclei["anomaly_p"].to_numpy(np.float64)
-    scored = assessable & ~np.isnan(score)
-    z = robust_z(score, scored)
-    q = benjamini_hochberg(np.where(scored, p, np.nan))
-    if not np.isnan(q).all():
-        called_by, known, suspicious = "q", ~np.isnan(q), q <= q_limit
-    elif not np.isnan(z).all():
-        called_by, known, suspicious = "z", scored, z >= z_limit
-    else:
-        called_by, known, suspicious = None, np.zeros(len(z), bool), np.zeros(len(z), bool)
+    p = np.where(assessable, nuclei["anomaly_p"].to_numpy(np.float64), np.nan)
+    known = assessable & ~np.isnan(score)
+    if not np.isnan(p[known]).all():
+        known &= ~np.isnan(p)
+    z, q = robust_z(score, known), benjamini_hochberg(np.where(known, p, np.nan))
+    called_by, limit, suspicious = _rule(score, z, q, known, limits)
+    if called_by is None:
+        known[:] = False
     call = np.where(known, np.where(suspicious, "suspicious", "normal"), "not_assessable")
-    return AnomalyCalls(z, q, call.astype(object), called_by)
+    return AnomalyCalls(z, q, call.astype(object), called_by, limit)
+
+
+def _rule(
+    score: np.ndarray, z: np.ndarray, q: np.ndarray, known: np.ndarray, limits: Limits
+) -> tuple[str | None, float | None, np.ndarray]:
+    """Return what calls rest on, its limit, and which nuclei are beyond it."""
+    if limits.threshold == "dynamic":
+        limit = dynamic_threshold(score[known])
+        if not np.isnan(limit):
+            return "dynamic", limit, score >= limit
+    elif not np.isnan(q).all():
+        return "q", limits.q, q <= limits.q
+    elif not np.isnan(z).all():
+        return "z", limits.z, z >= limits.z
+    return None, None, np.zeros(len(score), bool)
 
 
 def robust_z(score: np.ndarray, typical: np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cellsieve.anomaly_calls import AnomalyCalls, call_anomalies
+from cellsieve.anomaly_calls import AnomalyCalls, Limits, call_anomalies
 from cellsieve.cell_table import call_columns
 from cellsieve.fish_calls import changed_probes, fish_calls, probe_states
+from cellsieve.multiple_testing import rarest_callable
 from cellsieve.signal_counts import ProbeCounts, count_probe
 from cellsieve.slide_inputs import SlideInputs
 from cellsieve.wholeness import judge_wholeness
@@ -22,18 +23,15 @@ class CallOptions(NamedTuple):
 
     Attributes
     ----------
-    q : float
-        False discovery rate up to which nuclei are suspicious.
-    z : float
-        Robust z from which they are, without a reference.
+    limits : Limits
+        From where on nuclei are suspicious.
     min_gain_probes : int
         Gains that make a CAC.
     split_diameters : float
         See `count_probe`.
     """
 
-    q: float
-    z: float
+    limits: Limits
     min_gain_probes: int
     split_diameters: float
 
@@ -78,7 +76,7 @@ def call_slide(
     """
     nuclei = found.nuclei
     whole, fragment = judge_wholeness(nuclei)
-    anomalies = call_anomalies(nuclei, whole, options.q, options.z)
+    anomalies = call_anomalies(nuclei, whole, options.limits)
     presumed_normal = anomalies.call != "suspicious"
     counted, states = {}, {}
     for probe in probes:
@@ -131,9 +129,9 @@ def _explain_nucleus(reasons: _Reasons, found: SlideInputs) -> None:
     reasons.add(found.nuclei["touches_border"].to_numpy(bool), "touches the border")
     reasons.add(found.nuclei["overlapping"].to_numpy(bool), "overlaps another nucleus")
     for field, qc in found.qc.items():
-        if qc["reasons"]:
+        if faults := qc["reasons"] + found.shifts[field]:
             there = (found.nuclei["field"] == field).to_numpy(bool)
-            reasons.add(there, f"field: {', '.join(qc['reasons'])}")
+            reasons.add(there, f"field: {', '.join(faults)}")
 
 
 def _explain_anomaly(
@@ -145,20 +143,30 @@ def _explain_anomaly(
 ) -> None:
     """Say why a nucleus is suspicious, cannot be, or was not looked at."""
     suspicious = anomalies.call == "suspicious"
-    reasons.add(whole & (anomalies.call == "not_assessable"), "no anomaly score")
-    if anomalies.called_by == "z":
-        z = np.array(
-            [f"anomaly_z {v:.1f} (no reference: ranked by anomaly_z)" for v in anomalies.z]
-        )
-        reasons.add(suspicious, z.astype(object))
-    elif anomalies.called_by == "q":
-        q = np.array([f"anomaly_q {v:.2g}" for v in anomalies.q], object)
-        reasons.add(suspicious, q)
-        if n_calibration:
-            least = nuclei["anomaly_p"].to_numpy(np.float64) <= 1 / (n_calibration + 1) + 1e-12
-            held = least & (anomalies.call == "normal")
-            few = f"beyond all {n_calibration} calibration nuclei, which are too few to call it"
-            reasons.add(held, few)
+    silent = whole & (anomalies.call == "not_assessable")
+    scored = nuclei["anomaly_score"].notna().to_numpy(bool)
+    reasons.add(silent & ~scored, "no anomaly score")
+    if anomalies.called_by is None:
+        reasons.add(silent & scored, "scores of too few nuclei, or too alike, to call any")
+        return
+    reasons.add(silent & scored, "no q: the field is unlike the reference")
+    why = "unlike the reference" if n_calibration else "no reference"
+    said = {
+        "q": [f"anomaly_q {v:.2g}" for v in anomalies.q],
+        "z": [f"anomaly_z {v:.1f} ({why}: ranked by anomaly_z)" for v in anomalies.z],
+        "dynamic": [
+            f"anomaly_score {v:.2f}, dynamic threshold {anomalies.limit:.2f}"
+            for v in nuclei["anomaly_score"]
+        ],
+    }
+    reasons.add(suspicious, np.array(said[anomalies.called_by], object))
+    if anomalies.called_by == "q" and n_calibration:
+        least = nuclei["anomaly_p"].to_numpy(np.float64) <= 1 / (n_calibration + 1) + 1e-12
+        held = least & (anomalies.call == "normal")
+        rarest = rarest_callable(n_calibration, anomalies.limit)
+        what = f"less than {rarest:.2%} of a slide" if rarest <= 1 else "any"
+        few = f"beyond all {n_calibration} calibration nuclei, which are too few to call {what}"
+        reasons.add(held, few)
 
 
 def _explain_fish(

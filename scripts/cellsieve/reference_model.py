@@ -48,7 +48,7 @@ class ReferenceModel(NamedTuple):
         Columns ``id, field, slide, cell, f_*``, ``speck`` and, of a network, ``e_*``,
         one row a nucleus.
     calibration : DataFrame
-        ``id, score`` of reference nuclei that the bank does not hold.
+        ``id, f_*, score`` of reference nuclei that the bank does not hold.
     scale : Scale
         Of the reference.
     split_by : str or None
@@ -107,7 +107,8 @@ def build(
     calibration = _NO_SCORES
     if len(rest):
         scores = Bank(bank, signs).score(rest)
-        calibration = pd.DataFrame({"id": rest["id"], "score": scores.score})
+        known = ["id", *feature_columns(rest, "f_")]
+        calibration = rest[known].assign(score=scores.score)
     unknown = sum(not row["quality"]["pixel_size_um"] for row in usable)
     if 0 < unknown < len(usable):
         share = f"{unknown} of {len(usable)}"

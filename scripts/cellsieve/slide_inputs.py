@@ -32,6 +32,8 @@ class SlideInputs(NamedTuple):
     seen : dict of str to set of str
         Field to the probes that have any candidate there. Noise alone makes
         some, so a probe without is flat or missing.
+    shifts : dict of str to list of str
+        Field to what is unlike the reference in it, of stain or scale.
     notes : list of str
         Of the fields' tables.
     """
@@ -40,6 +42,7 @@ class SlideInputs(NamedTuple):
     signals: pd.DataFrame
     qc: dict[str, dict[str, Any]]
     seen: dict[str, set[str]]
+    shifts: dict[str, list[str]]
     notes: list[str]
 
 
@@ -53,7 +56,7 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
     """
     nuclei = [_no_rows("field", *_MEASURED, *list(ANOMALY)[1:])]
     signals = [_no_rows("probe", "nucleus", *list(SIGNALS)[2:])]
-    qc, seen, notes = {}, {}, []
+    qc, seen, shifts, notes = {}, {}, {}, []
     before = 0
     for row in rows:
         field = row["field"]
@@ -65,9 +68,10 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
         seen[field] = set(found["probe"].unique())
         notes += _dropped(field, artefact)
         nuclei.append(own.assign(field=field))
-        notes += [f"{field}: {note}" for note in read_notes(row["anomaly"])]
+        shifts[field] = read_notes(row["anomaly"])
+        notes += [f"{field}: {note}" for note in shifts[field]]
         before += len(own)
-    return SlideInputs(_stack(nuclei), _stack(signals), qc, seen, notes)
+    return SlideInputs(_stack(nuclei), _stack(signals), qc, seen, shifts, notes)
 
 
 def _dropped(field: str, artefact: np.ndarray) -> list[str]:

@@ -1,11 +1,12 @@
 """The summary of a slide, ``slide.json``: counts, rates, thresholds and what to know."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cellsieve.calls import CallOptions, SlideCalls
+from cellsieve.calls import SlideCalls
 from cellsieve.intervals import rate
 from cellsieve.multiple_testing import rarest_callable
 from cellsieve.signal_counts import ProbeCounts, count_histogram
@@ -19,7 +20,6 @@ def summarise(
     patient: str | None,
     found: SlideInputs,
     calls: SlideCalls,
-    options: CallOptions,
     *,
     n_calibration: int | None = None,
 ) -> dict[str, Any]:
@@ -32,7 +32,6 @@ def summarise(
     found : SlideInputs
     calls : SlideCalls
         Of the same nuclei.
-    options : CallOptions
     n_calibration : int, optional
         Reference nuclei that the p-values were had from.
 
@@ -50,7 +49,7 @@ def summarise(
         }
         for field, qc in found.qc.items()
     }
-    anomaly = _anomaly(calls, options, n_calibration)
+    anomaly = _anomaly(calls, n_calibration)
     return {
         "slide": slide,
         "patient": patient,
@@ -75,14 +74,14 @@ def _tally(calls: SlideCalls, where: np.ndarray) -> dict[str, int]:
     }
 
 
-def _anomaly(calls: SlideCalls, options: CallOptions, n_calibration: int | None) -> dict[str, Any]:
-    by_q = calls.anomalies.called_by == "q"
-    known = n_calibration if by_q else None
+def _anomaly(calls: SlideCalls, n_calibration: int | None) -> dict[str, Any]:
+    called_by, limit = calls.anomalies.called_by, calls.anomalies.limit
+    rarest = rarest_callable(n_calibration, limit) if n_calibration and called_by == "q" else None
     return {
-        "called_by": calls.anomalies.called_by,
-        "limit": {"q": options.q, "z": options.z}.get(calls.anomalies.called_by),
-        "calibration_nuclei": known,
-        "rarest_callable_fraction": None if known is None else rarest_callable(known, options.q),
+        "called_by": called_by,
+        "limit": limit,
+        "calibration_nuclei": n_calibration,
+        "rarest_callable_fraction": rarest,
     }
 
 
@@ -115,17 +114,34 @@ def _notes(calls: SlideCalls, anomaly: Mapping[str, Any]) -> list[str]:
         for probe, counted in calls.probes.items()
         if counted.reason
     ]
-    if anomaly["called_by"] == "z":
-        notes.append(
-            "no reference: nuclei are ranked by anomaly_z, those at or above "
-            f"{anomaly['limit']:g} are called suspicious, and no error rate is known"
-        )
-    elif anomaly["called_by"] is None and len(calls.table):
-        notes.append("no anomaly scores: nothing is called suspicious or normal")
-    rarest = anomaly["rarest_callable_fraction"]
-    if rarest is not None:
-        notes.append(
-            f"{anomaly['calibration_nuclei']} calibration nuclei: at q {anomaly['limit']:g} "
-            f"suspicious nuclei can be called from {rarest:.2%} of the slide on"
-        )
-    return notes
+    return notes + _anomaly_notes(anomaly) if len(calls.table) else notes
+
+
+def _anomaly_notes(anomaly: Mapping[str, Any]) -> list[str]:
+    """Say what the calls of a slide that has nuclei rest on."""
+    called_by, limit = anomaly["called_by"], anomaly["limit"]
+    n, rarest = anomaly["calibration_nuclei"], anomaly["rarest_callable_fraction"]
+    if called_by is None:
+        return ["no anomaly scores that can be compared: nothing is called suspicious or normal"]
+    if called_by == "z":
+        why = "no field is like the reference" if n else "no reference"
+        return [
+            f"{why}: nuclei are ranked by anomaly_z, those at or above {limit:g} are called"
+            " suspicious, and no error rate is known"
+        ]
+    if called_by == "dynamic":
+        return [
+            f"dynamic threshold: nuclei with an anomaly_score of at least {limit:.2f} are called"
+            " suspicious, and no error rate is known"
+        ]
+    if rarest is None:
+        return []
+    if rarest > 1:
+        return [
+            f"{n} calibration nuclei are too few to call any nucleus at q {limit:g};"
+            f" at least {math.ceil(1 / limit) - 1} are needed"
+        ]
+    return [
+        f"{n} calibration nuclei: at q {limit:g} suspicious nuclei can be called from"
+        f" {rarest:.2%} of the slide on"
+    ]

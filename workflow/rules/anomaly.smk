@@ -106,6 +106,7 @@ rule score_anomaly:
         dapi=out("fields/{field}/dapi.zarr.zip"),
         qc=out("fields/{field}/qc.json"),
         nuclei=out("fields/{field}/nuclei.tif"),
+        measurements=out("fields/{field}/measurements.parquet"),
         model=lambda wildcards: expand(
             "{folder}/{file}",
             folder=RUN.reference_folder(wildcards.field),
@@ -135,4 +136,5 @@ rule score_anomaly:
         "python {params.script} --field {wildcards.field} --dapi {input.dapi:q} --qc {input.qc:q}"
         " --nuclei {input.nuclei:q} --reference {params.reference:q}"
         " --device {params.device} --threads {params.threads}"
+        " --measurements {input.measurements:q}"
         " --anomaly {output.anomaly:q} --anomaly-map {output.map:q} > {log:q} 2>&1"

@@ -28,7 +28,7 @@ DEFINITIONS = {
     "1 is one in ten, 2 one in a hundred, and so on.",
     "anomaly_z": "The score in robust standard deviations from the median of its slide.",
     "anomaly_p": "Share of held-out reference nuclei that score at least as high; "
-    "empty when no reference was learned.",
+    "empty when no reference was learned, or in a field unlike it.",
     "anomaly_q": "Expected share of false alarms among all nuclei of the slide that score at "
     "least as high.",
     "nearest_reference_1": "The reference nucleus most like this one, as field:cell.",

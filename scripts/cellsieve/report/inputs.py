@@ -32,6 +32,8 @@ class Cells:
         The first CACs, by total signal count, highest first.
     typical_dna : dict
         Slide to the median of ``dapi_sum`` of its nuclei.
+    assessable, suspicious : dict of str to ndarray, (n, 2), float32
+        Field to y and x in pixels of such nuclei of it.
     """
 
     counts: pd.DataFrame
@@ -39,6 +41,8 @@ class Cells:
     ranked_by: str
     cacs: pd.DataFrame
     typical_dna: Mapping[str, float]
+    assessable: Mapping[str, np.ndarray]
+    suspicious: Mapping[str, np.ndarray]
 
     def total(self, column: str) -> int:
         """Sum of a column of `counts`."""
@@ -77,14 +81,19 @@ def scan_cells(path: Path, probes: Sequence[str], top: int) -> Cells:
     best = {"anomaly_score": _Best("anomaly_score", top), "anomaly_z": _Best("anomaly_z", top)}
     cacs = _Best("signals", top)
     counts, dna, has_reference = [], defaultdict(list), False
+    assessable_at, suspicious_at = defaultdict(list), defaultdict(list)
     kinds = dict.fromkeys((*_NAMES, *_WORDS), "string")
     # only an empty cell is a missing value: a patient may be called NA
     missing = {"keep_default_na": False, "na_values": [""]}
     for part in pd.read_csv(path, dtype=kinds, chunksize=ROWS, **missing):
         counts.append(_count(part))
         assessable = part[part["call"] != "not_assessable"]
-        for ranking in best.values():
-            ranking.add(assessable)
+        # of a field unlike the reference every nucleus scores high: only those called are shown
+        like = assessable["anomaly_p"].notna() | (assessable["call"] == "suspicious")
+        best["anomaly_score"].add(assessable[like])
+        best["anomaly_z"].add(assessable)
+        _add_places(assessable_at, assessable)
+        _add_places(suspicious_at, part[part["call"] == "suspicious"])
         cac = part[part["fish_call"] == "cac"]
         cacs.add(cac.assign(signals=cac[list(probes)].sum(axis=1)))
         for slide, rows in part.groupby("slide")["dapi_sum"]:
@@ -97,6 +106,8 @@ def scan_cells(path: Path, probes: Sequence[str], top: int) -> Cells:
         ranked_by=ranked_by,
         cacs=cacs.rows,
         typical_dna={slide: float(np.nanmedian(np.concatenate(v))) for slide, v in dna.items()},
+        assessable={field: np.concatenate(v) for field, v in assessable_at.items()},
+        suspicious={field: np.concatenate(v) for field, v in suspicious_at.items()},
     )
 
 
@@ -114,6 +125,11 @@ class _Best:
         pool = rows if self.rows.empty else pd.concat([self.rows, rows])
         order = [self._column, "field", "cell"]
         self.rows = pool.sort_values(order, ascending=[False, True, True]).head(self._top)
+
+
+def _add_places(places: dict[str, list[np.ndarray]], rows: pd.DataFrame) -> None:
+    for field, own in rows.groupby("field"):
+        places[field].append(own[["y_px", "x_px"]].to_numpy(np.float32))
 
 
 def _count(part: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cellsieve.pictures import channel_colour
 from cellsieve.report.columns import NUMBERS, definition
+from cellsieve.report.density import FEWEST, REACH, Distribution
 from cellsieve.report.fields import FieldSection, SlideSection
 from cellsieve.report.gallery import Card
 from cellsieve.report.inputs import Cells
@@ -31,6 +32,8 @@ class Report:
         The two galleries; a nucleus is in one of them only.
     fields : list of FieldSection
     slides : list of SlideSection
+    distribution : Distribution
+        Where the suspicious nuclei lie.
     heat_limits : tuple of float
         The one scale of all anomaly maps.
     field_rows, slide_rows, patient_rows : list of dict
@@ -47,6 +50,7 @@ class Report:
     cacs: Sequence[Card]
     fields: Sequence[FieldSection]
     slides: Sequence[SlideSection]
+    distribution: Distribution
     heat_limits: tuple[float, float]
     field_rows: Sequence[Mapping[str, str]]
     slide_rows: Sequence[Mapping[str, str]]
@@ -111,6 +115,8 @@ def render(report: Report) -> str:
         numbers=NUMBERS,
         colours={probe: channel_colour(probe, n) for n, probe in enumerate(report.probes)},
         heat_colours=heat_legend(),
+        reach=REACH,
+        fewest=FEWEST,
     )
 
 
