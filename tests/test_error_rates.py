@@ -29,7 +29,7 @@ Q = Limits("conformal", 0.1, 5.0)
 def describe(counts, labels, slide):
     """Whole nuclei of a field, as the reference and the score see them, and its diameter."""
     store = zarr.open_group(zarr.storage.MemoryStore(), mode="w")
-    quality = preprocess(counts, store)
+    quality = {"pixel_size_um": None, **preprocess(counts, store)}
     dapi = store["dapi"][:]
     table = describe_field(dapi, labels, slide, quality, Scale(DIAMETER, None))
     whole = judge_wholeness(measure_nuclei(dapi, labels, None)).whole
