@@ -22,6 +22,7 @@ from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe, loci
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "call_slide.py"
+NEVER = np.zeros(100, bool)
 HEADER = ("field", "slide", "patient", "qc", "measurements", "signals", "anomaly")
 
 
@@ -315,7 +316,7 @@ def test_weak_signals_are_counted_where_most_nuclei_then_have_two():
     nuclei = Nuclei(np.full(60, 500.0), everything, everything, everything)
     counted = count_probe(table, nuclei, 1.0, 1e6)
     assert counted.threshold < 15
-    assert set(call_fish({"aqua": counted}, everything, 2).counts["aqua"]) == {2.0}
+    assert set(call_fish({"aqua": counted}, everything, ~everything, 2).counts["aqua"]) == {2.0}
 
 
 def says(*counts, sure=1e6, status="ok"):
@@ -330,14 +331,14 @@ def says(*counts, sure=1e6, status="ok"):
 def test_fish_calls_by_hand():
     normal = [2] * 30
     counted = {"aqua": says(3, 4, 1, 2, *normal), "gold": says(4, 2, 2, 2, *normal)}
-    fish = call_fish(counted, np.ones(34, bool), 2)
+    fish = call_fish(counted, np.ones(34, bool), NEVER[:34], 2)
     assert fish.call[:5].tolist() == ["cac", "gain", "loss", "normal", "normal"]
     assert fish.states["aqua"][:4].tolist() == ["gain", "gain", "loss", "normal"]
     assert fish.counts["gold"][:4].tolist() == [4, 2, 2, 2]
     assert set(fish.doubt) == {""}
-    assert call_fish(counted, np.ones(34, bool), 1).call[1] == "cac"
-    assert call_fish(counted, np.arange(34) != 0, 2).call[0] == "not_assessable"
-    assert set(call_fish({}, np.ones(2, bool), 2).call) == {"not_assessable"}
+    assert call_fish(counted, np.ones(34, bool), NEVER[:34], 1).call[1] == "cac"
+    assert call_fish(counted, np.arange(34) != 0, NEVER[:34], 2).call[0] == "not_assessable"
+    assert set(call_fish({}, np.ones(2, bool), NEVER[:2], 2).call) == {"not_assessable"}
 
 
 def test_gain_of_a_single_probe_needs_more_than_a_third_spot():
@@ -345,25 +346,45 @@ def test_gain_of_a_single_probe_needs_more_than_a_third_spot():
     counted = {p: says(*[2] * 40) for p in ("aqua", "gold")}
     for of_probe in counted.values():
         of_probe.evidence[0] = [0, 0, 1, 10, 0, 0, 0, 0, 0]
-    alone = call_fish(counted | {"gold": says(*[2] * 40)}, np.ones(40, bool), 2)
+    alone = call_fish(counted | {"gold": says(*[2] * 40)}, np.ones(40, bool), NEVER[:40], 2)
     assert (alone.counts["aqua"][0], alone.call[0]) == (2, "normal")
-    both = call_fish(counted, np.ones(40, bool), 2)
+    both = call_fish(counted, np.ones(40, bool), NEVER[:40], 2)
     assert (both.call[0], both.doubt[0]) == ("not_assessable", "gains in doubt")
 
 
 def test_gain_that_rests_on_spots_beside_a_neighbour_is_not_called():
     counted = {p: says(3, *[2] * 40) for p in ("aqua", "gold")}
     counted["gold"] = counted["gold"]._replace(unshared=says(*[2] * 41).evidence)
-    fish = call_fish(counted, np.ones(41, bool), 2)
+    fish = call_fish(counted, np.ones(41, bool), NEVER[:41], 2)
     assert (fish.call[0], fish.doubt[0]) == ("not_assessable", "signals may be of a neighbour")
     assert fish.states["aqua"][0] is None
     assert fish.counts["gold"][0] == 3
 
 
+def test_gain_in_all_probes_of_a_doubled_nucleus_is_not_called():
+    counted = {p: says(4, 4, 4, *[2] * 40) for p in ("aqua", "green", "gold")}
+    counted["gold"] = says(4, 4, 2, *[2] * 40)
+    doubled = np.arange(43) != 0
+    fish = call_fish(counted, np.ones(43, bool), doubled, 2)
+    assert fish.call[:4].tolist() == ["cac", "not_assessable", "cac", "normal"]
+    assert fish.doubt[1] == "gains in all probes and much DNA: two nuclei or a doubled genome"
+    # of two probes a gain in both is no sign of doubling
+    both = {p: counted[p] for p in ("aqua", "green")}
+    assert call_fish(both, np.ones(43, bool), doubled, 2).call[1] == "cac"
+
+
+def test_faint_nuclei_are_not_assessed():
+    counted = {p: says(*[0] * 10, *[2] * 90) for p in ("aqua", "green", "gold")}
+    fish = call_fish(counted, np.ones(100, bool), NEVER, 2)
+    assert set(fish.call[:10]) == {"not_assessable"}
+    assert all(text.startswith("faint signals in all probes") for text in fish.doubt[:10])
+    assert set(fish.call[10:]) == {"normal"}
+
+
 def test_probe_that_says_nothing_of_a_nucleus_makes_it_not_assessable():
     counted = {p: says(*[2] * 40) for p in ("aqua", "gold")}
-    counted["aqua"].evidence[0] = [0, 1, 0.01, 0, 0, 0, 0, 0, 0]
-    fish = call_fish(counted, np.ones(40, bool), 2)
+    counted["aqua"].evidence[0] = [0, 1, 0.012, 0, 0, 0, 0, 0, 0]
+    fish = call_fish(counted, np.ones(40, bool), NEVER[:40], 2)
     assert fish.call[0] == "not_assessable"
     assert fish.doubt[0] == "signals cannot be told from noise: aqua"
 

@@ -88,28 +88,28 @@ def one_count(*counts):
     return evidence
 
 
-def test_posterior_is_that_of_two_kinds_of_nuclei():
-    evidence = np.random.default_rng(0).uniform(size=(3, 2, 9))
-    normal, aberrant = (
-        np.random.default_rng(s).dirichlet(np.ones(9), n) for s, n in ((1, 2), (2, 1))
-    )
-    posterior = judge(evidence, Kinds(0.1, normal, aberrant[0]))
-    for own, counts, gains in zip(evidence, posterior.counts, posterior.gains, strict=True):
-        joint = np.zeros((9, 9))
-        for a in range(9):
-            for b in range(9):
-                kinds = 0.9 * normal[0, a] * normal[1, b] + 0.1 * aberrant[0, a] * aberrant[0, b]
-                joint[a, b] = kinds * own[0, a] * own[1, b]
+def test_posterior_is_that_of_three_kinds_of_nuclei():
+    rng = np.random.default_rng(0)
+    evidence, shares = rng.uniform(size=(4, 2, 9)), np.array([0.7, 0.1, 0.2])
+    numbers = rng.dirichlet(np.ones(9), (3, 2))
+    posterior = judge(evidence, Kinds(shares, numbers))
+    for row, own in enumerate(evidence):
+        joint = np.zeros((3, 9, 9))
+        for kind in range(3):
+            first, second = numbers[kind] * own
+            joint[kind] = shares[kind] * np.outer(first, second)
         joint /= joint.sum()
-        np.testing.assert_allclose(counts, [joint.sum(axis=1), joint.sum(axis=0)])
-        both = joint[3:, 3:].sum()
-        one = joint[3:].sum() + joint[:, 3:].sum() - 2 * both
-        np.testing.assert_allclose(gains, [1 - one - both, one, both], atol=1e-12)
+        np.testing.assert_allclose(posterior.kinds[row], joint.sum(axis=(1, 2)))
+        np.testing.assert_allclose(posterior.counts[row, 0], joint.sum(axis=(0, 2)))
+        np.testing.assert_allclose(posterior.counts[row, 1], joint.sum(axis=(0, 1)))
+        none, both = joint[:, :3, :3].sum(), joint[:, 3:, 3:].sum()
+        np.testing.assert_allclose(posterior.gains[row], [none, 1 - none - both, both])
 
 
-def test_share_of_aberrant_nuclei_is_found():
-    kinds = fit_kinds(one_count(*[(2, 2, 2)] * 190, *[(3, 4, 3)] * 10))
+def test_shares_of_the_kinds_are_found():
+    nuclei = [(2, 2, 2)] * 180 + [(3, 4, 3)] * 10 + [(0, 0, 0)] * 10
+    kinds = fit_kinds(one_count(*nuclei))
     # 10 of 200 nuclei, and 0.3 of the 10 that are thought of beforehand
-    assert kinds.share == pytest.approx(10.3 / 210, abs=0.002)
-    assert kinds.normal[0, 2] > 0.98
-    assert kinds.aberrant[3] > kinds.aberrant[2]
+    np.testing.assert_allclose(kinds.shares, np.array([189.4, 10.3, 10.3]) / 210, atol=1e-3)
+    assert kinds.numbers[0, 0, 2] > 0.98
+    assert kinds.numbers[2, 0, 3] > kinds.numbers[2, 0, 2]

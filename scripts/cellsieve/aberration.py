@@ -1,11 +1,12 @@
 """How many signals each nucleus has, judged from all probes together.
 
-Most nuclei of a slide are normal: every probe has two signals, or seems to
-have fewer where one did not hybridise. A few are aberrant, and then any probe
-may have any number. The shares of both kinds and the numbers that occur in
-them are estimated from the slide, beginning with a few nuclei's worth of what
-is known beforehand. A third spot in one probe is then most likely a stray one;
-clear third spots in two probes make an aberrant nucleus.
+Nuclei of a slide are of three kinds. Most are normal: every probe has two
+signals, or seems to have fewer where one did not hybridise. Some are faint:
+out of focus or badly hybridised, so that signals are missing in any probe. A
+few are aberrant, and any probe may have any number. The shares of the kinds
+and the numbers that occur in them are estimated from the slide, beginning with
+a few nuclei's worth of what is known beforehand. A third spot in one probe is
+then most likely a stray one; clear third spots in two make an aberrant nucleus.
 
 References
 ----------
@@ -19,13 +20,19 @@ import numpy as np
 from cellsieve.count_evidence import COUNTS
 
 NORMAL_COUNT = 2
-_ABERRANT = 0.3, 10.0  # aberrant nuclei, and nuclei in all, that are thought of beforehand
-# how often a nucleus of each kind has 0, 1, … 8 signals, in nuclei thought of beforehand
-_OF_NORMAL = np.array([0.1, 1, 98.9, 0, 0, 0, 0, 0, 0])
-_OF_ABERRANT = 20 * np.array([0.05, 0.2, 0.35, 0.2, 0.1, 0.05, 0.02, 0.02, 0.01])
+NORMAL, FAINT, ABERRANT = range(3)
+# nuclei thought of beforehand: of each kind, and with 0, 1, … 8 signals in each
+_SHARES = np.array([9.4, 0.3, 0.3])
+_NUMBERS = np.array(
+    [
+        [0.1, 1, 98.9, 0, 0, 0, 0, 0, 0],
+        [9, 6, 5, 0, 0, 0, 0, 0, 0],
+        [1, 4, 7, 4, 2, 1, 0.4, 0.4, 0.2],
+    ]
+)
 _ITERATIONS = 200
 _TOLERANCE = 1e-6
-_SMALLEST, _FARTHEST = 1e-300, 500.0  # keep logarithms and exponentials finite
+_SMALLEST = 1e-300  # keeps logarithms finite
 
 
 class Kinds(NamedTuple):
@@ -33,17 +40,15 @@ class Kinds(NamedTuple):
 
     Attributes
     ----------
-    share : float
-        Of the aberrant nuclei.
-    normal : ndarray, (p, 9), float64
-        How often a normal nucleus has 0, 1, … 8 signals of each probe.
-    aberrant : ndarray, (9,), float64
-        The same of an aberrant one, for any probe.
+    shares : ndarray, (3,), float64
+        Of normal, faint and aberrant nuclei.
+    numbers : ndarray, (3, p, 9), float64
+        How often a nucleus of each kind has 0, 1, … 8 signals of each probe;
+        all probes are alike in faint and in aberrant nuclei.
     """
 
-    share: float
-    normal: np.ndarray
-    aberrant: np.ndarray
+    shares: np.ndarray
+    numbers: np.ndarray
 
 
 class Posterior(NamedTuple):
@@ -51,12 +56,15 @@ class Posterior(NamedTuple):
 
     Attributes
     ----------
+    kinds : ndarray, (n, 3), float64
+        Probability of being normal, faint and aberrant.
     counts : ndarray, (n, p, 9), float64
         Probability of 0, 1, … 8 signals of each probe.
     gains : ndarray, (n, p + 1), float64
         Probability that exactly 0, 1, … p probes have more than two.
     """
 
+    kinds: np.ndarray
     counts: np.ndarray
     gains: np.ndarray
 
@@ -69,18 +77,17 @@ def fit_kinds(evidence: np.ndarray) -> Kinds:
     evidence : ndarray, (n, p, 9), float64
         Likelihood of each count, of whole nuclei; see `count_evidence`.
     """
-    before = _OF_ABERRANT / _OF_ABERRANT.sum()
-    normal = np.tile(_OF_NORMAL / _OF_NORMAL.sum(), (evidence.shape[1], 1))
-    kinds = Kinds(_ABERRANT[0] / _ABERRANT[1], normal, before)
+    numbers = _NUMBERS / _NUMBERS.sum(axis=1, keepdims=True)
+    kinds = Kinds(_SHARES / _SHARES.sum(), np.repeat(numbers[:, None], evidence.shape[1], axis=1))
     for _ in range(_ITERATIONS):
-        aberrant, of_normal, of_aberrant = _expect(evidence, kinds)
-        share = (aberrant.sum() + _ABERRANT[0]) / (len(evidence) + _ABERRANT[1])
-        weight = aberrant[:, None, None]
-        normal = ((1 - weight) * of_normal).sum(axis=0) + _OF_NORMAL
-        odd = (weight * of_aberrant).sum(axis=(0, 1)) + _OF_ABERRANT
-        done = abs(share - kinds.share) < _TOLERANCE
-        kinds = Kinds(share, normal / normal.sum(axis=1, keepdims=True), odd / odd.sum())
-        if done:
+        of_kind, counts = _expect(evidence, kinds)
+        shares = of_kind.sum(axis=0) + _SHARES
+        seen = np.einsum("nk,nkpc->kpc", of_kind, counts)
+        seen[[FAINT, ABERRANT]] = seen[[FAINT, ABERRANT]].sum(axis=1, keepdims=True)
+        seen += _NUMBERS[:, None]
+        previous = kinds
+        kinds = Kinds(shares / shares.sum(), seen / seen.sum(axis=2, keepdims=True))
+        if np.abs(kinds.shares - previous.shares).max() < _TOLERANCE:
             break
     return kinds
 
@@ -95,32 +102,30 @@ def judge(evidence: np.ndarray, kinds: Kinds) -> Posterior:
         where nothing is known of a probe.
     kinds : Kinds
     """
-    aberrant, of_normal, of_aberrant = _expect(evidence, kinds)
-    weight = aberrant[:, None, None]
-    gains = [_gains(of[:, :, COUNTS > NORMAL_COUNT].sum(axis=2)) for of in (of_normal, of_aberrant)]
+    of_kind, counts = _expect(evidence, kinds)
+    gains = _gains(counts[..., COUNTS > NORMAL_COUNT].sum(axis=-1))
     return Posterior(
-        (1 - weight) * of_normal + weight * of_aberrant,
-        (1 - weight[:, 0]) * gains[0] + weight[:, 0] * gains[1],
+        of_kind,
+        np.einsum("nk,nkpc->npc", of_kind, counts),
+        np.einsum("nk,nkg->ng", of_kind, gains),
     )
 
 
-def _expect(evidence: np.ndarray, kinds: Kinds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probability of being aberrant, and of each count if normal and if aberrant."""
-    of_normal, of_aberrant = evidence * kinds.normal, evidence * kinds.aberrant
-    if_normal, if_aberrant = (
-        np.maximum(of.sum(axis=2, keepdims=True), _SMALLEST) for of in (of_normal, of_aberrant)
-    )
-    odds = np.log(if_aberrant / if_normal).sum(axis=(1, 2))
-    odds += np.log(kinds.share / (1 - kinds.share))
-    aberrant = 1 / (1 + np.exp(-np.clip(odds, -_FARTHEST, _FARTHEST)))
-    return aberrant, of_normal / if_normal, of_aberrant / if_aberrant
+def _expect(evidence: np.ndarray, kinds: Kinds) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each kind, (n, 3), and of each count in each kind, (n, 3, p, 9)."""
+    counts = evidence[:, None] * kinds.numbers
+    total = np.maximum(counts.sum(axis=-1, keepdims=True), _SMALLEST)
+    likelihood = np.log(total[..., 0]).sum(axis=-1) + np.log(kinds.shares)
+    of_kind = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
+    return of_kind / of_kind.sum(axis=1, keepdims=True), counts / total
 
 
 def _gains(gain: np.ndarray) -> np.ndarray:
-    """Probability of 0, 1, … p gains from that of each probe, all independent."""
-    many = np.zeros((len(gain), gain.shape[1] + 1))
-    many[:, 0] = 1
-    for column in gain.T:
-        many[:, 1:] = many[:, 1:] * (1 - column[:, None]) + many[:, :-1] * column[:, None]
-        many[:, 0] *= 1 - column
+    """Probability of 0, 1, … p gains from that of each probe, (…, p), all independent."""
+    many = np.zeros((*gain.shape[:-1], gain.shape[-1] + 1))
+    many[..., 0] = 1
+    for probe in range(gain.shape[-1]):
+        own = gain[..., probe, None]
+        many[..., 1:] = many[..., 1:] * (1 - own) + many[..., :-1] * own
+        many[..., 0] *= 1 - own[..., 0]
     return many

@@ -11,7 +11,7 @@ from cellsieve.cell_table import call_columns
 from cellsieve.fish_calls import FishCalls, call_fish, changed_probes
 from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe
 from cellsieve.slide_inputs import MEASURED, SlideInputs
-from cellsieve.wholeness import judge_wholeness
+from cellsieve.wholeness import judge_wholeness, looks_doubled
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
@@ -93,7 +93,8 @@ def call_slide(
         spots = found.signals[found.signals["probe"] == probe]
         where = Nuclei(area, readable, alone, presumed_normal)
         counted[probe] = count_probe(spots, where, options.split_diameters, outside_px)
-    fish = call_fish(counted, alone, options.min_gain_probes)
+    doubled = looks_doubled(nuclei, alone)
+    fish = call_fish(counted, alone, doubled, options.min_gain_probes)
     reasons = _Reasons(len(nuclei))
     _explain_nucleus(reasons, found)
     reasons.add(fragment, "fragment or debris: under a third of the slide's median area")

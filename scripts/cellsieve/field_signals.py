@@ -15,8 +15,8 @@ from cellsieve.tiles import Tile, tiles
 SMALLEST_RADIUS_PX = 1.5  # below it the pixel, not the optics, makes the blob
 TYPICAL_RADIUS = 0.03  # of a signal, in nucleus diameters, to start from
 LARGEST_RADIUS = 0.08
-# in nucleus diameters: as far into a nucleus may another one reach that overlaps it
-BESIDE = 0.25
+# in nucleus diameters: so far may another nucleus reach into one that hardly touches it
+BESIDE = 0.12
 SAMPLE_TILE = 1024
 SAMPLE_TILES = 4
 STRONG = 8.0  # contrast that noise does not reach

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cellsieve.aberration import NORMAL_COUNT, Posterior, fit_kinds, judge
+from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judge
 from cellsieve.signal_counts import ProbeCounts
 
 SURE = 0.6  # least probability of a count
-CERTAIN = 0.9  # of the gains of a CAC
+CERTAIN = 0.7  # of the gains of a CAC
 EXCLUDED = 0.02  # below it a nucleus is none
+FEWEST_PROBES = 3  # for a gain in all of them to be a sign of doubling
 
 
 class FishCalls(NamedTuple):
@@ -36,7 +37,10 @@ class FishCalls(NamedTuple):
 
 
 def call_fish(
-    counted: Mapping[str, ProbeCounts], assessable: np.ndarray, min_gain_probes: int
+    counted: Mapping[str, ProbeCounts],
+    assessable: np.ndarray,
+    doubled: np.ndarray,
+    min_gain_probes: int,
 ) -> FishCalls:
     """Count the signals of every nucleus and call those that can be assessed.
 
@@ -45,6 +49,8 @@ def call_fish(
     counted : mapping of str to ProbeCounts
     assessable : ndarray, (n,), bool
         Whole nuclei that overlap no other.
+    doubled : ndarray, (n,), bool
+        Nuclei whose DNA content or outline is as that of two.
     min_gain_probes : int
         Gains that make a circulating genetically aberrant cell (CAC).
 
@@ -53,7 +59,10 @@ def call_fish(
     FishCalls
         A nucleus is a CAC when that many gains are certain, also without the
         spots that another nucleus may share; it is not assessed when they are
-        neither certain nor excluded, or when a probe has no likely count.
+        neither certain nor excluded, when a probe has no likely count, when the
+        nucleus is a faint one, or when it is doubled and so are all probes:
+        cells before division, tetraploid ones and two nuclei in one outline
+        look like that.
     """
     n = len(assessable)
     used = {name: c for name, c in counted.items() if c.evidence is not None}
@@ -75,10 +84,15 @@ def call_fish(
     without = unshared.gains[:, min_gain_probes:].sum(axis=1)
     gains = sum((counts[name] > NORMAL_COUNT for name in used), np.zeros(n, np.int64))
     certain = (cac >= CERTAIN) & (without >= CERTAIN) & (gains >= min_gain_probes)
+    read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
+    twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
     undecided = judged & ~certain & (cac > EXCLUDED)
+    faint = judged & (posterior.kinds[:, FAINT] > 0.5)
+    doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
     doubt[judged & certain] = ""
     doubt[undecided] = "gains in doubt"
     doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
+    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
     good = judged & (doubt == "")
     for name, c in used.items():
         if c.status == "ok":
