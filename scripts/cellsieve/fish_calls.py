@@ -8,9 +8,9 @@ import numpy as np
 from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judge
 from cellsieve.signal_counts import ProbeCounts
 
-SURE = 0.6  # least probability of a count
+SURE = 0.5  # least probability of a count
 CERTAIN = 0.7  # of the gains of a CAC
-EXCLUDED = 0.02  # below it a nucleus is none
+EXCLUDED = 0.002  # below it a nucleus is none
 FEWEST_PROBES = 3  # for a gain in all of them to be a sign of doubling
 
 

@@ -229,4 +229,6 @@ def recorded_config():
 
 FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
 FOLDS = 3  # of the fields with a truth, where human labels are learned from
+# false CACs among simulated normal nuclei, for runs without a large reference
+FALSE_CAC = os.path.relpath(f"{workflow.basedir}/resources/false_cac.json")
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")
