@@ -9,7 +9,14 @@ import pytest
 from scipy.stats import norm
 
 from cellsieve.aberration import Kinds, fit_kinds, judge
-from cellsieve.count_evidence import SpotModel, Strays, count_evidence, count_strays, fit_spots
+from cellsieve.count_evidence import (
+    SpotModel,
+    Strays,
+    count_evidence,
+    count_strays,
+    fit_spots,
+    strength,
+)
 
 NO_STRAYS = Strays(np.zeros(1), np.zeros(1))
 MODEL = SpotModel(3.0, 2.0, 0.5, 0.2, 0.01, NO_STRAYS)
@@ -79,6 +86,12 @@ def test_strays_are_as_many_as_there_are():
     spacing = strays.log_height[1] - strays.log_height[0]
     assert strays.density.sum() * spacing * 1e5 == pytest.approx(500)
     assert count_strays(heights[:0], 1e5).at(np.array([4.0])).tolist() == [0]
+
+
+def test_strength_is_that_of_the_strongest_spot():
+    spots = found([3 * np.exp(2.5), 4.0], [], [3 * np.exp(1.0)])
+    # the third nucleus has number 2; the mean is 2, the standard deviation 0.5
+    np.testing.assert_allclose(strength(spots, 3, MODEL), [1, -4, -2])
 
 
 def one_count(*counts):

@@ -16,7 +16,7 @@ from cellsieve.wholeness import judge_wholeness, looks_doubled
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
 # share of an outline that lies against other nuclei; beyond it signals of both may be mixed
-CONTACT = 0.08
+CONTACT = 0.1
 
 
 class CallOptions(NamedTuple):

@@ -160,6 +160,28 @@ def count_evidence(found: pd.DataFrame, area_px: np.ndarray, model: SpotModel) -
     return likelihood / likelihood.max(axis=1, keepdims=True)
 
 
+def strength(found: pd.DataFrame, n: int, model: SpotModel) -> np.ndarray:
+    """How bright the strongest spot of each nucleus is among the signals of the slide.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As in `fit_spots`.
+    n : int
+        Number of nuclei.
+    model : SpotModel
+
+    Returns
+    -------
+    ndarray, (n,), float64
+        In standard deviations from the mean of the logarithm of contrast; a
+        nucleus without spots has one at the limit.
+    """
+    contrast = np.full(n, model.limit)
+    np.maximum.at(contrast, found["nucleus"].to_numpy(), found["contrast"].to_numpy())
+    return (np.log(contrast / model.limit) - model.mean) / model.sd
+
+
 class _Table:
     """Spots as one row a nucleus, the strongest first.
 

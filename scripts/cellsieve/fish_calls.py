@@ -1,5 +1,6 @@
 """From what the probes say of each nucleus to its counts, states and one FISH call."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -8,9 +9,13 @@ import numpy as np
 from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judge
 from cellsieve.signal_counts import ProbeCounts
 
-SURE = 0.5  # least probability of a count
-CERTAIN = 0.7  # of the gains of a CAC
+CERTAIN = 0.9  # least probability of the gains of a CAC
 EXCLUDED = 0.002  # below it a nucleus is none
+# standard errors by which the strongest spots of a nucleus may be too weak, all probes together:
+# of nuclei in focus one in 400 is beyond; further out signals may be lost unseen
+FAINTEST = 2.8
+# of the stronger of two signals, in standard deviations of the signals
+_STRONGER = math.sqrt(1 / math.pi), math.sqrt(1 - 1 / math.pi)
 FEWEST_PROBES = 3  # for a gain in all of them to be a sign of doubling
 
 
@@ -59,10 +64,9 @@ def call_fish(
     FishCalls
         A nucleus is a CAC when that many gains are certain, also without the
         spots that another nucleus may share; it is not assessed when they are
-        neither certain nor excluded, when a probe has no likely count, when the
-        nucleus is a faint one, or when it is doubled and so are all probes:
-        cells before division, tetraploid ones and two nuclei in one outline
-        look like that.
+        neither certain nor excluded, when the nucleus is a faint one, or when it
+        is doubled and so are all probes: cells before division, tetraploid ones
+        and two nuclei in one outline look like that.
     """
     n = len(assessable)
     used = {name: c for name, c in counted.items() if c.evidence is not None}
@@ -73,13 +77,9 @@ def call_fish(
     if not used:
         return FishCalls(counts, states, np.full(n, "not_assessable", object), doubt)
     posterior, unshared = _posteriors(used, judged)
-    probability = posterior.counts.max(axis=2)
     for place, (name, c) in enumerate(used.items()):
         likely = posterior.counts[:, place].argmax(axis=1)
         counts[name] = np.where(c.readable, likely, np.nan)
-        unsure = judged & c.readable & (probability[:, place] < SURE)
-        doubt[unsure] = _joined(doubt[unsure], name)
-    doubt = np.where(doubt == "", "", "signals cannot be told from noise: " + doubt)
     cac = posterior.gains[:, min_gain_probes:].sum(axis=1)
     without = unshared.gains[:, min_gain_probes:].sum(axis=1)
     gains = sum((counts[name] > NORMAL_COUNT for name in used), np.zeros(n, np.int64))
@@ -87,9 +87,9 @@ def call_fish(
     read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
     twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
     undecided = judged & ~certain & (cac > EXCLUDED)
-    faint = judged & (posterior.kinds[:, FAINT] > 0.5)
+    faint = judged & ((posterior.kinds[:, FAINT] > 0.5) | (_strength(used) < -FAINTEST))
     doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
-    doubt[judged & certain] = ""
+    doubt[judged & certain] = ""  # what is certain is not faint
     doubt[undecided] = "gains in doubt"
     doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
     doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
@@ -127,6 +127,13 @@ def _posteriors(used: Mapping[str, ProbeCounts], judged: np.ndarray) -> tuple[Po
     )
     kinds = fit_kinds(evidence[judged])
     return judge(evidence, kinds), judge(unshared, kinds)
+
+
+def _strength(used: Mapping[str, ProbeCounts]) -> np.ndarray:
+    """Strongest spots in standard errors of their mean over the probes that can be read."""
+    readable = np.stack([c.readable for c in used.values()])
+    strength = (np.stack([c.strength for c in used.values()]) - _STRONGER[0]) / _STRONGER[1]
+    return (strength * readable).sum(axis=0) / np.sqrt(np.maximum(readable.sum(axis=0), 1))
 
 
 def _failed(counted: ProbeCounts, n: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from cellsieve.count_evidence import (
     count_evidence,
     count_strays,
     fit_spots,
+    strength,
 )
 from cellsieve.spot_threshold import signal_threshold
 
@@ -54,6 +55,8 @@ class ProbeCounts(NamedTuple):
         when the probe failed or shows no signals.
     unshared : ndarray, (n, 9), float64, or None
         The same without the spots that may be another nucleus'.
+    strength : ndarray, (n,), float64, or None
+        See `cellsieve.count_evidence.strength`.
     """
 
     status: str
@@ -65,6 +68,7 @@ class ProbeCounts(NamedTuple):
     readable: np.ndarray
     evidence: np.ndarray | None = None
     unshared: np.ndarray | None = None
+    strength: np.ndarray | None = None
 
 
 class Nuclei(NamedTuple):
@@ -136,7 +140,11 @@ def count_probe(
     model = fit_spots(_renumbered(found, fitted), nuclei.area_px[fitted], strays)
     unshared = loci(inside[~inside["shared"]], split_px)
     evidence = [_evidence(spots, nuclei, model) for spots in (found, unshared)]
-    return counted._replace(evidence=evidence[0], unshared=evidence[1])
+    return counted._replace(
+        evidence=evidence[0],
+        unshared=evidence[1],
+        strength=strength(found, len(readable), model),
+    )
 
 
 def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
