@@ -10,7 +10,7 @@ from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judg
 from cellsieve.signal_counts import ProbeCounts
 
 CERTAIN = 0.9  # least probability of the gains of a CAC
-EXCLUDED = 0.002  # below it a nucleus is none
+EXCLUDED = 0.005  # below it a nucleus is none
 # standard errors by which the strongest spots of a nucleus may be too weak, all probes together:
 # of nuclei in focus one in 400 is beyond; further out signals may be lost unseen
 FAINTEST = 2.8

@@ -8,7 +8,7 @@ Table Schema, https://datapackage.org/standard/table-schema/.
 from collections.abc import Iterable
 from typing import Any
 
-from cellsieve.report.columns import NUMBERS, definition
+from cellsieve.columns import NUMBERS, definition
 from cellsieve.tables import ANOMALY, MEASUREMENTS
 
 _TYPES = {"int64": "integer", "float64": "number", "bool": "boolean", "string": "string"}
