@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from skimage.segmentation import expand_labels
 
 from cellsieve.errors import BadFieldError
 from cellsieve.tiles import Tile, tiles
@@ -92,8 +91,7 @@ def find_spots(
     parts = []
     for region, block in _blocks(plane, sigma, tile, beside_px):
         own = np.asarray(labels[region.padded])
-        near = expand_labels(own, radius_px)
-        spots = _maxima(region, block, near, noise, sigma, minimum_contrast)
+        spots = _maxima(region, block, own, noise, sigma, radius_px, minimum_contrast)
         parts.append(spots.assign(shared=_beside_another(own, region, spots, beside_px)))
     found = pd.concat(parts, ignore_index=True)
     return found[_COLUMNS].sort_values(["y_px", "x_px"], ignore_index=True)
@@ -254,6 +252,7 @@ def _maxima(
     labels: np.ndarray,
     noise: _Noise,
     sigma: float,
+    radius_px: float,
     minimum_contrast: float,
 ) -> pd.DataFrame:
     """Candidates whose brightest pixel is in the tile's core."""
@@ -263,7 +262,7 @@ def _maxima(
     own = np.zeros_like(peak)
     own[region.core_in_padded] = True
     y, x = np.nonzero(peak & own)
-    cells = labels[y, x].astype(np.int64)
+    cells = _nearest(labels, y, x, radius_px)
     contrast = fine[y, x] / noise.under(cells)
     strong = contrast > minimum_contrast
     y, x, cells, contrast = y[strong], x[strong], cells[strong], contrast[strong]
@@ -280,23 +279,38 @@ def _maxima(
     )
 
 
+def _nearest(labels: np.ndarray, y: np.ndarray, x: np.ndarray, reach: float) -> np.ndarray:
+    """Label under each pixel, or the nearest one within ``reach``; 0 where there is none."""
+    cells = np.zeros(len(y), np.int64)
+    steps = np.arange(-math.floor(reach), math.floor(reach) + 1)
+    disc = [(math.hypot(dy, dx), dy, dx) for dy in steps for dx in steps]
+    for distance, dy, dx in sorted(disc):
+        if distance <= reach:
+            cells = np.where(cells > 0, cells, _at(labels, y + dy, x + dx))
+    return cells
+
+
 def _beside_another(
     labels: np.ndarray, region: Tile, spots: pd.DataFrame, reach: int
 ) -> np.ndarray:
     """Tell which spots of a nucleus have another nucleus in the square around them."""
-    side = 2 * reach + 1
-    none = np.iinfo(labels.dtype).max
-    largest = ndimage.maximum_filter(labels, side, mode="nearest")
-    smallest = ndimage.minimum_filter(np.where(labels > 0, labels, none), side, mode="nearest")
-    at = tuple(
-        (spots[axis].to_numpy().round().astype(np.int64) - part.start).clip(0, n - 1)
-        for axis, part, n in zip(("y_px", "x_px"), region.padded, labels.shape, strict=True)
+    y, x = (
+        spots[axis].to_numpy().round().astype(np.int64) - part.start
+        for axis, part in zip(("y_px", "x_px"), region.padded, strict=True)
     )
     cell = spots["cell"].to_numpy()
-    other = ((largest[at] > 0) & (largest[at] != cell)) | (
-        (smallest[at] < none) & (smallest[at] != cell)
-    )
+    other = np.zeros(len(spots), bool)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            near = _at(labels, y + dy, x + dx)
+            other |= (near > 0) & (near != cell)
     return (cell > 0) & other
+
+
+def _at(labels: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Labels at pixels; beyond the edge those on it."""
+    height, width = labels.shape
+    return labels[y.clip(0, height - 1), x.clip(0, width - 1)].astype(np.int64)
 
 
 def _vertex(response: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
