@@ -11,7 +11,8 @@ import pytest
 from cellsieve.tables import ANOMALY, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "aggregate.py"
-HEADER = ["field", "slide", "patient", "x_site", "qc", "anomaly", "cells", "slide_summary"]
+HEADER = ["field", "slide", "patient", "reference", "volume_ul", "x_site"]
+HEADER += ["qc", "anomaly", "cells", "slide_summary"]
 QC = {
     "status": "ok", "reasons": [], "shape": [100, 200], "pixel_size_um": 0.1,
     "diameter_px": 40.123456789, "focus": 1.5, "saturated_fraction": 0.0,
@@ -44,14 +45,20 @@ def run(tmp_path):
         notes = ["unusual diameter"] if field == "b" else []
         write_table(tmp_path / f"{field}.parquet", pd.DataFrame(), ANOMALY, notes)
         paths = [str(tmp_path / f"{field}.{suffix}") for suffix in ("json", "parquet", "csv")]
-        rows.append([field, slide, patient, "site 1", *paths, str(tmp_path / f"{slide}.json")])
+        volume = {"s1": "50", "s2": "150"}.get(slide, "")
+        rows.append(
+            [field, slide, patient, "no", volume, "site 1", *paths, str(tmp_path / f"{slide}.json")]
+        )
     return tmp_path, rows
 
 
-def aggregate(folder, rows, header=HEADER):
+def aggregate(folder, rows, header=HEADER, more=()):
     manifest = folder / "fields.tsv"
     manifest.write_text("".join("\t".join(r) + "\n" for r in (header, *rows)), encoding="utf-8")
-    command = [sys.executable, SCRIPT, "--fields", manifest]
+    simulated = folder / "false_cac.json"
+    simulated.write_text(json.dumps({"cac": 0, "nuclei": 30_000}))
+    command = [sys.executable, SCRIPT, "--fields", manifest, "--simulated-false-cac", simulated]
+    command += more
     for flag in ("cells", "fields-table", "slides", "patients"):
         command += [f"--{flag}", folder / "out" / f"{flag}.csv"]
     return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True)
@@ -109,6 +116,50 @@ def test_slides_and_patients_are_sums(run):
     assert patients.loc[0, ["slides", "fields", "fields_empty", "nuclei"]].tolist() == [
         "2", "3", "1", "15",
     ]  # fmt: skip
+
+
+def test_every_table_has_its_schema_beside_it(run):
+    folder, rows = run
+    aggregate(folder, rows)
+    for name in ("cells", "fields-table", "slides", "patients"):
+        schema = json.loads((folder / "out" / f"{name}.schema.json").read_text(encoding="utf-8"))
+        assert [f["name"] for f in schema["fields"]] == list(table(folder, name).columns)
+
+
+def test_cacs_in_the_blood_and_false_ones(run):
+    folder, rows = run
+    aggregate(folder, rows)
+    slides = table(folder, "slides").set_index("slide")
+    assert slides["volume_ul"].tolist() == ["50", "150", ""]
+    assert slides["cac_per_100ul"].tolist() == ["2", "0", ""]
+    assert slides.loc["s1", "false_cac_measured_on"] == "simulated"
+    assert slides.loc["s1", "false_cac_expected"] == "0"
+    # the upper bound of none is −log 0.05 = 2.9957; 12 nuclei of 30,000
+    assert float(slides.loc["s1", "false_cac_expected_high"]) == pytest.approx(0.0011983, rel=1e-4)
+    assert "flag" not in slides
+    patient = table(folder, "patients").loc[0]
+    assert patient[["volume_ul", "cac_per_100ul", "flag"]].tolist() == [
+        "200",
+        "0.5",
+        "inconclusive",
+    ]
+
+
+def test_flag_of_a_patient_follows_the_options(run):
+    folder, rows = run
+    aggregate(folder, rows, more=["--min-cac", "1"])
+    patient = table(folder, "patients").loc[0]
+    assert patient["flag"] == "aberrant"
+    assert float(patient["cac_p"]) == pytest.approx(0.0011976, rel=1e-3)  # 1 − exp(−0.0011983)
+    aggregate(folder, rows, more=["--min-assessable", "12"])
+    assert table(folder, "patients").loc[0, "flag"] == "none found"
+
+
+def test_volume_of_a_patient_is_empty_unless_all_slides_have_one(run):
+    folder, rows = run
+    rows[2][HEADER.index("volume_ul")] = ""
+    aggregate(folder, rows)
+    assert table(folder, "patients").loc[0, ["volume_ul", "cac_per_100ul"]].tolist() == ["", ""]
 
 
 def test_run_without_patients_has_an_empty_patients_table(run):

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellsieve.agreement import auroc, compare_cells, compare_labels, join_truth, summarise
+from cellsieve.agreement import (
+    auroc,
+    compare_cacs,
+    compare_cells,
+    compare_labels,
+    join_truth,
+    summarise,
+)
 
 
 def squares(*corners, side=10, size=60):
@@ -90,6 +97,9 @@ def test_cells_against_truth():
             "aqua": [3, 2, 2, 7],
             "true_aqua": [3, 3, 2, 2],
             "aqua_state": ["gain", "normal", "normal", None],
+            "fish_call": ["gain", "normal", "normal", "not_assessable"],
+            "true_overlapped": [0.0, 0.1, 0.0, 0.0],
+            "true_touches_border": [0, 0, 0, 0],
         }
     )
     result = compare_cells(joined, ["aqua"])
@@ -98,3 +108,21 @@ def test_cells_against_truth():
     assert (result["assessable_normal"], result["assessable_abnormal"]) == (1, 2)
     assert result["auroc"] == 0.5
     assert result["exact_aqua"] == pytest.approx(2 / 3)
+
+
+def test_cacs_against_truth():
+    joined = pd.DataFrame(
+        {
+            "fish_call": ["cac", "normal", "cac", "normal", "not_assessable", "normal"],
+            "true_aqua": [3, 4, 3, 2, 3, 2],
+            "true_red": [3, 3, 2, 2, 3, 2],
+            "true_overlapped": [0.0, 0.0, 0.0, 0.2, 0.0, 0.0],
+            "true_touches_border": [0, 0, 0, 0, 0, 1],
+        }
+    )
+    result = compare_cacs(joined, ["aqua", "red"])
+    assert (result["fish_whole"], result["fish_whole_assessable"]) == (4, 3)
+    assert (result["cac_true"], result["cac_found"]) == (2, 1)
+    assert (result["cac_normal"], result["cac_false"]) == (3, 1)
+    # the upper bound of one is 4.744
+    assert result["cac_false_high"] == pytest.approx(4.744 / 3, abs=1e-3)

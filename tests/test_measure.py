@@ -61,7 +61,9 @@ def test_every_column_as_regionprops_whatever_the_batches(field, monkeypatch, ti
     table = measure_nuclei(*field, 0.25)
     assert list(table) == list(MEASUREMENTS)
     expected = by_regionprops(*field, 0.25)
-    pd.testing.assert_frame_equal(table.drop(columns="overlapping"), expected, rtol=1e-9)
+    pd.testing.assert_frame_equal(
+        table.drop(columns=["overlapping", "contact"]), expected, rtol=1e-9
+    )
     assert 0 < table["touches_border"].sum() < len(table)
 
 

@@ -458,7 +458,7 @@ def test_every_column_is_described_in_the_documentation(column):
 
 
 def test_only_columns_that_a_table_has_are_defined():
-    from cellsieve.report.columns import DEFINITIONS, NUMBERS
+    from cellsieve.columns import DEFINITIONS, NUMBERS
 
     text = (SCRIPT.parents[1] / "docs" / "outputs.md").read_text(encoding="utf-8")
     named = {column.removesuffix("_low").removesuffix("_high") for column in DEFINITIONS}

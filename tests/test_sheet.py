@@ -137,6 +137,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, column, value, al
         ),
         ("field\timage\tslide\tpatient\na\ta\ts\tp\nb\tb\ts\t\n", "none here and p in row 2"),
         (
+            "field\timage\tslide\tvolume_ul\na\ta\ts\t50\nb\tb\ts\t\n",
+            "row 3, column volume_ul: slide 's' has none here and 50.0 in row 2",
+        ),
+        (
             "field\timage\treference\treference_nuclei\na\ta\tyes\tr.tsv\n",
             "row 2, column reference_nuclei",
         ),

@@ -61,6 +61,26 @@ def test_result_does_not_depend_on_the_tiles(tile):
     pd.testing.assert_frame_equal(find_spots(plane, labels, RADIUS, 3.0, tile=tile), whole)
 
 
+def test_signal_on_the_rim_belongs_to_its_nucleus():
+    labels = np.zeros((60, 60), int)
+    labels[20:40, 20:40] = 7
+    plane = draw(labels.shape, [(30, 41, 200), (30, 50, 200)], noise=1)
+    found = find_spots(plane, labels, RADIUS, 20.0)
+    assert found["cell"].tolist() == [7, 0]  # 2 and 11 px beside it; a signal's radius is 2
+
+
+@pytest.mark.parametrize("tile", [17, 100])
+def test_spot_near_another_nucleus_is_shared(tile):
+    labels = np.zeros((60, 100), np.uint32)
+    labels[10:50, 5:50], labels[10:50, 50:95] = 3, 9
+    plane = draw(labels.shape, [(30, 20, 200), (30, 44, 200), (30, 56, 200), (5, 50, 200)], noise=1)
+    found = find_spots(plane, labels, RADIUS, 20.0, beside_px=6, tile=tile)
+    found = found.sort_values("x_px")
+    # columns 50 and 49 are 6 and 7 px away; the last spot lies in no nucleus
+    assert found["cell"].tolist() == [3, 3, 0, 9]
+    assert found["shared"].tolist() == [False, True, False, False]
+
+
 def test_contrast_is_in_standard_deviations_of_the_noise_of_the_nucleus():
     # the same spot in a quiet and in a nucleus four times as noisy
     labels = np.zeros((100, 200), int)
@@ -100,7 +120,9 @@ def test_gain_and_offset_of_the_camera_do_not_matter():
     plane = draw(labels.shape, [(y + 9.4, x + 20.1, 60) for y, x in corners])
     one = find_spots(plane, labels, RADIUS, 6.0)
     other = find_spots(plane * 10 + 3000, labels, RADIUS, 6.0)
-    np.testing.assert_allclose(one.drop(columns="cell"), other.drop(columns="cell"), rtol=1e-2)
+    np.testing.assert_allclose(10 * one.pop("height"), other.pop("height"), rtol=1e-2)
+    numbers = ["y_px", "x_px", "size_px", "contrast"]
+    np.testing.assert_allclose(one[numbers], other[numbers], rtol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -1,8 +1,9 @@
 """Which nuclei are whole, by hand."""
 
+import numpy as np
 import pandas as pd
 
-from cellsieve.wholeness import judge_wholeness
+from cellsieve.wholeness import judge_wholeness, looks_doubled
 
 
 def nuclei(area, border=(), overlap=()):
@@ -27,3 +28,13 @@ def test_nothing_is_a_fragment_where_nothing_is_whole():
     found = judge_wholeness(nuclei([5, 500], border=[0, 1]))
     assert not found.whole.any()
     assert not found.fragment.any()
+
+
+def test_two_nuclei_have_much_dna_or_a_dent():
+    # the median of the first three is 100
+    table = pd.DataFrame(
+        {"dapi_sum": [90, 100, 110, 131, 100], "solidity": [0.97, 0.97, 0.97, 0.97, 0.89]}
+    )
+    whole = np.array([True, True, True, False, False])
+    assert looks_doubled(table, whole).tolist() == [False, False, False, True, True]
+    assert not looks_doubled(table[:3], np.zeros(3, bool)).any()

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cellsieve.errors import UserError
+from cellsieve.false_cacs import ErrorRate, expected, flag
 from cellsieve.intervals import rate
 from cellsieve.slide_summary import COUNTED
 from cellsieve.tables import read_notes
@@ -73,7 +74,14 @@ def fields_table(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     return table.astype(dict.fromkeys([*COUNTED, "height_px", "width_px"], "Int64"))
 
 
-def totals_table(fields: pd.DataFrame, by: str) -> pd.DataFrame:
+def totals_table(
+    fields: pd.DataFrame,
+    by: str,
+    volumes: Mapping[str, float],
+    errors: ErrorRate,
+    min_cac: int,
+    min_assessable: int,
+) -> pd.DataFrame:
     """Sum fields up to slides or patients.
 
     Parameters
@@ -83,17 +91,62 @@ def totals_table(fields: pd.DataFrame, by: str) -> pd.DataFrame:
     by : {"slide", "patient"}
         Rows where it is empty are left out.
 
+    volumes : mapping of str to float
+        µl of blood on each slide whose volume is known.
+    errors : ErrorRate
+        Of false CACs.
+    min_cac, min_assessable : int
+        See `cellsieve.false_cacs.flag`.
+
     Returns
     -------
     DataFrame
         In the order of the sheet: the name, ``patient`` for slides, numbers of
-        fields by status, the counts, and the rates of suspicious nuclei and
-        CACs with their 95 % intervals.
+        fields by status, the counts, the rates of suspicious nuclei and CACs
+        with their 95 % intervals, ``volume_ul`` and ``cac_per_100ul`` (empty
+        unless the volumes of all slides are known), the false CACs to expect,
+        and for patients ``cac_p`` and ``flag``.
     """
     named = fields[fields[by] != ""]
-    parts = named.groupby(by, sort=False)
-    rows = [_total(name, part, by) for name, part in parts]
-    return pd.DataFrame(rows, columns=list(_total("", fields.iloc[:0], by)))
+    rows = [
+        _total(name, part, by) | _cacs(part, by, volumes, errors, min_cac, min_assessable)
+        for name, part in [*named.groupby(by, sort=False), ("", fields.iloc[:0])]
+    ]
+    return pd.DataFrame(rows[:-1], columns=list(rows[-1]))
+
+
+def slide_volumes(rows: Sequence[Mapping[str, str]]) -> dict[str, float]:
+    """Volume of blood in µl of each slide that has one in the sheet.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of the manifest: ``slide, volume_ul``; the rows of a slide agree.
+    """
+    return {row["slide"]: float(row["volume_ul"]) for row in rows if row["volume_ul"]}
+
+
+def _cacs(
+    part: pd.DataFrame,
+    by: str,
+    volumes: Mapping[str, float],
+    errors: ErrorRate,
+    min_cac: int,
+    min_assessable: int,
+) -> dict[str, Any]:
+    """CACs in relation to the blood they were found in and to the false ones to expect."""
+    cac, assessable = int(part["cac"].sum()), int(part["assessable_fish"].sum())
+    slides = part["slide"].unique()
+    known = len(slides) and all(slide in volumes for slide in slides)
+    volume = sum(volumes[slide] for slide in slides) if known else None
+    row = {
+        "volume_ul": volume,
+        "cac_per_100ul": 100 * cac / volume if volume else None,
+        **expected(assessable, errors),
+    }
+    if by == "patient":
+        row |= flag(cac, assessable, errors, min_cac, min_assessable)
+    return row
 
 
 def _total(name: str, part: pd.DataFrame, by: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cellsieve.bootstrap import estimate, mean, pooled
 from cellsieve.errors import UserError
+from cellsieve.false_cacs import upper_bound
 from cellsieve.metrics import (
     aggregated_jaccard,
     count_overlap,
@@ -19,6 +20,7 @@ from cellsieve.metrics import (
 )
 from cellsieve.stores import open_labels
 
+NORMAL_COUNT = 2  # signals of a probe
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 _AP = tuple(f"ap{100 * threshold:.0f}" for threshold in THRESHOLDS)
 # columns of the table whose mean over the fields is told
@@ -166,7 +168,7 @@ def compare_cells(joined: pd.DataFrame, probes: Sequence[str]) -> dict[str, Any]
     dict
         ``auroc`` of the anomaly score over assessable nuclei; numbers of
         suspicious nuclei by true class; for each probe the share of exact
-        counts among nuclei with a state.
+        counts among nuclei with a state; what `compare_cacs` returns.
     """
     judged = joined[joined["call"] != "not_assessable"]
     abnormal = (judged["true_class"] == "abnormal").to_numpy()
@@ -182,7 +184,44 @@ def compare_cells(joined: pd.DataFrame, probes: Sequence[str]) -> dict[str, Any]
         known = joined[joined[f"{probe}_state"].isin(["loss", "normal", "gain"])]
         exact = known[probe] == known[f"true_{probe}"]
         result[f"exact_{probe}"] = float(exact.mean()) if len(known) else None
-    return result
+    return result | compare_cacs(joined, probes)
+
+
+def compare_cacs(joined: pd.DataFrame, probes: Sequence[str], min_gains: int = 2) -> dict[str, Any]:
+    """Compare the calls from signals with the truth.
+
+    Parameters
+    ----------
+    joined : DataFrame
+        From `join_truth`.
+    probes : sequence of str
+    min_gains : int
+        Gains that make a CAC.
+
+    Returns
+    -------
+    dict
+        ``fish_whole``, nuclei that in truth overlap no other and do not touch
+        the border, and ``fish_whole_assessable``, those of them that were
+        assessed; ``cac_true`` among the assessed and ``cac_found`` of these;
+        ``cac_normal``, assessed ones that are none, ``cac_false``, of these
+        called CAC, and ``cac_false_high``, the 95 % upper bound of their rate.
+    """
+    gains = (joined[[f"true_{probe}" for probe in probes]] > NORMAL_COUNT).sum(axis=1)
+    assessed = joined["fish_call"] != "not_assessable"
+    called = joined["fish_call"] == "cac"
+    whole = (joined["true_overlapped"] == 0) & (joined["true_touches_border"] == 0)
+    true, normal = assessed & (gains >= min_gains), assessed & (gains < min_gains)
+    false = int((normal & called).sum())
+    return {
+        "fish_whole": int(whole.sum()),
+        "fish_whole_assessable": int((whole & assessed).sum()),
+        "cac_true": int(true.sum()),
+        "cac_found": int((true & called).sum()),
+        "cac_normal": int(normal.sum()),
+        "cac_false": false,
+        "cac_false_high": upper_bound(false) / int(normal.sum()) if normal.any() else None,
+    }
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:

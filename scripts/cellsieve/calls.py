@@ -8,14 +8,16 @@ import pandas as pd
 
 from cellsieve.anomaly_calls import AnomalyCalls, Limits, call_anomalies
 from cellsieve.cell_table import call_columns
-from cellsieve.fish_calls import changed_probes, fish_calls, probe_states
+from cellsieve.fish_calls import FishCalls, call_fish, changed_probes
 from cellsieve.multiple_testing import rarest_callable
-from cellsieve.signal_counts import ProbeCounts, count_probe
-from cellsieve.slide_inputs import SlideInputs
-from cellsieve.wholeness import judge_wholeness
+from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe
+from cellsieve.slide_inputs import MEASURED, SlideInputs
+from cellsieve.wholeness import judge_wholeness, looks_doubled
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
+# share of an outline that lies against other nuclei; beyond it signals of both may be mixed
+CONTACT = 0.1
 
 
 class CallOptions(NamedTuple):
@@ -47,12 +49,14 @@ class SlideCalls(NamedTuple):
         Nuclei that do not touch the border, overlap no other and are no fragment.
     anomalies : AnomalyCalls
     probes : dict of str to ProbeCounts
+    fish : FishCalls
     """
 
     table: pd.DataFrame
     whole: np.ndarray
     anomalies: AnomalyCalls
     probes: dict[str, ProbeCounts]
+    fish: FishCalls
 
 
 def call_slide(
@@ -78,31 +82,34 @@ def call_slide(
     whole, fragment = judge_wholeness(nuclei)
     anomalies = call_anomalies(nuclei, whole, options.limits)
     presumed_normal = anomalies.call != "suspicious"
-    counted, states = {}, {}
+    alone = whole & (nuclei["contact"] <= CONTACT).to_numpy(bool)
+    area = nuclei["area_px"].to_numpy(np.float64)
+    outside_px = found.field_px - area.sum()
+    counted = {}
     for probe in probes:
         readable = nuclei["field"].map(lambda f, p=probe: p in found.seen[f]).to_numpy(bool)
         spots = found.signals[found.signals["probe"] == probe]
-        counted[probe] = count_probe(
-            spots, readable, whole, presumed_normal, options.split_diameters
-        )
-        states[probe] = probe_states(counted[probe], readable, whole)
-    fish = fish_calls(list(states.values()), len(nuclei), options.min_gain_probes)
+        where = Nuclei(area, readable, alone, presumed_normal)
+        counted[probe] = count_probe(spots, where, options.split_diameters, outside_px)
+    doubled = looks_doubled(nuclei, alone)
+    fish = call_fish(counted, alone, doubled, options.min_gain_probes)
     reasons = _Reasons(len(nuclei))
     _explain_nucleus(reasons, found)
     reasons.add(fragment, "fragment or debris: under a third of the slide's median area")
     _explain_anomaly(reasons, nuclei, whole, anomalies, n_calibration)
-    _explain_fish(reasons, whole, fish, states)
-    table = nuclei.drop(columns=["area_px", "touches_border", "overlapping"]).assign(
+    if probes:
+        _explain_fish(reasons, whole, alone, fish)
+    table = nuclei.drop(columns=[*MEASURED[1:]]).assign(
         slide=slide,
         anomaly_z=anomalies.z,
         anomaly_q=anomalies.q,
         call=anomalies.call,
-        fish_call=fish,
+        fish_call=fish.call,
         reasons=reasons.texts,
-        **{probe: pd.array(c.counts, dtype="Int64") for probe, c in counted.items()},
-        **{f"{probe}_state": s for probe, s in states.items()},
+        **{probe: pd.array(counts, dtype="Int64") for probe, counts in fish.counts.items()},
+        **{f"{probe}_state": states for probe, states in fish.states.items()},
     )
-    return SlideCalls(table[call_columns(probes)], whole, anomalies, counted)
+    return SlideCalls(table[call_columns(probes)], whole, anomalies, counted, fish)
 
 
 def call_types(probes: Sequence[str]) -> dict[str, str]:
@@ -169,12 +176,11 @@ def _explain_anomaly(
         reasons.add(held, few)
 
 
-def _explain_fish(
-    reasons: _Reasons, whole: np.ndarray, fish: np.ndarray, states: dict[str, np.ndarray]
-) -> None:
-    if not states:
-        return
-    reasons.add(whole & (fish == "not_assessable"), "no probe can be judged")
+def _explain_fish(reasons: _Reasons, whole: np.ndarray, alone: np.ndarray, fish: FishCalls) -> None:
+    reasons.add(whole & ~alone, "signals not judged: touches another nucleus")
+    unknown = alone & (fish.call == "not_assessable") & (fish.doubt == "")
+    reasons.add(unknown, "no probe can be judged")
+    reasons.add(fish.doubt != "", fish.doubt)
     for state in ("gain", "loss"):
-        names = changed_probes(states, state)
+        names = changed_probes(fish.states, state)
         reasons.add(names != "", f"{state} in " + names)

@@ -7,6 +7,7 @@ import pandas as pd
 from cellsieve.tables import MEASUREMENTS
 
 _WHERE = ("field", "slide", "patient")
+_MEASURED = tuple(name for name in MEASUREMENTS if name != "contact")
 _ANOMALY = (
     "anomaly_crop",
     "anomaly_map",
@@ -38,7 +39,7 @@ def cell_columns(probes: Sequence[str]) -> list[str]:
     probes : sequence of str
         Names of the probes as the configuration orders them.
     """
-    return [*_WHERE, *MEASUREMENTS, *_ANOMALY, *count_columns(probes), "fish_call", "reasons"]
+    return [*_WHERE, *_MEASURED, *_ANOMALY, *count_columns(probes), "fish_call", "reasons"]
 
 
 def cell_table(

@@ -15,6 +15,8 @@ from cellsieve.tiles import Tile, tiles
 SMALLEST_RADIUS_PX = 1.5  # below it the pixel, not the optics, makes the blob
 TYPICAL_RADIUS = 0.03  # of a signal, in nucleus diameters, to start from
 LARGEST_RADIUS = 0.08
+# in nucleus diameters: so far may another nucleus reach into one that hardly touches it
+BESIDE = 0.12
 SAMPLE_TILE = 1024
 SAMPLE_TILES = 4
 STRONG = 8.0  # contrast that noise does not reach
@@ -59,8 +61,9 @@ def field_signals(
     usable = {probe: planes[probe] for probe in strong}
     radii = {p: radius_px or blob_radius(s["size_px"], diameter_px) for p, s in strong.items()}
     shares = bleed_shares(usable, strong, samples, max(radii.values(), default=0.0))
+    beside_px = round(BESIDE * diameter_px)
     for probe, plane in unmix(usable, shares).items():
-        spots = find_spots(plane, labels, radii[probe], minimum_contrast)
+        spots = find_spots(plane, labels, radii[probe], minimum_contrast, beside_px)
         parts.append(spots.assign(probe=probe)[list(SIGNALS)].astype(SIGNALS))
         notes.append(f"{probe}: signal radius {radii[probe]:.2f} px")
     notes += [f"{share:.1%} of {a} is seen in {b}; removed" for (a, b), share in shares.items()]

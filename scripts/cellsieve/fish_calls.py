@@ -1,63 +1,103 @@
-"""From signal counts to the state of each probe and one FISH call a nucleus."""
+"""From what the probes say of each nucleus to its counts, states and one FISH call."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from cellsieve.signal_counts import NORMAL_COUNT, ProbeCounts
+from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judge
+from cellsieve.signal_counts import ProbeCounts
+
+CERTAIN = 0.9  # least probability of the gains of a CAC
+EXCLUDED = 0.005  # below it a nucleus is none
+# standard errors by which the strongest spots of a nucleus may be too weak, all probes together:
+# of nuclei in focus one in 400 is beyond; further out signals may be lost unseen
+FAINTEST = 2.8
+# of the stronger of two signals, in standard deviations of the signals
+_STRONGER = math.sqrt(1 / math.pi), math.sqrt(1 - 1 / math.pi)
+FEWEST_PROBES = 3  # for a gain in all of them to be a sign of doubling
 
 
-def probe_states(counted: ProbeCounts, readable: np.ndarray, assessable: np.ndarray) -> np.ndarray:
-    """State of one probe in each nucleus.
+class FishCalls(NamedTuple):
+    """Counts, states and calls of the nuclei of a slide.
 
-    Parameters
+    Attributes
     ----------
-    counted : ProbeCounts
-    readable : ndarray, (n,), bool
-        Nuclei of fields that have the probe.
-    assessable : ndarray, (n,), bool
-        Whole nuclei that overlap no other.
-
-    Returns
-    -------
-    ndarray, (n,), object
+    counts : dict of str to ndarray, (n,), float64
+        Most likely number of signals of each probe; NaN where it cannot be had.
+    states : dict of str to ndarray, (n,), object
         ``loss``, ``normal`` or ``gain``; ``failed`` wherever the probe failed
         on this slide; None where no state can be had.
+    call : ndarray, (n,), object
+        ``cac``, ``gain``, ``loss``, ``normal`` or ``not_assessable``.
+    doubt : ndarray, (n,), object
+        Why the signals of a whole nucleus were not judged; "" where they were.
     """
-    states = np.full(len(readable), None, object)
-    if counted.status == "failed":
-        states[readable] = "failed"
-    elif counted.status == "ok":
-        judged = assessable & ~np.isnan(counted.counts)
-        states[judged & (counted.counts < NORMAL_COUNT)] = "loss"
-        states[judged & (counted.counts == NORMAL_COUNT)] = "normal"
-        states[judged & (counted.counts > NORMAL_COUNT)] = "gain"
-    return states
+
+    counts: dict[str, np.ndarray]
+    states: dict[str, np.ndarray]
+    call: np.ndarray
+    doubt: np.ndarray
 
 
-def fish_calls(states: Sequence[np.ndarray], n: int, min_gain_probes: int) -> np.ndarray:
-    """One call a nucleus from the states of its probes.
+def call_fish(
+    counted: Mapping[str, ProbeCounts],
+    assessable: np.ndarray,
+    doubled: np.ndarray,
+    min_gain_probes: int,
+) -> FishCalls:
+    """Count the signals of every nucleus and call those that can be assessed.
 
     Parameters
     ----------
-    states : sequence of ndarray, (n,), object
-        What `probe_states` returned for each probe.
-    n : int
-        Number of nuclei.
+    counted : mapping of str to ProbeCounts
+    assessable : ndarray, (n,), bool
+        Whole nuclei that overlap no other.
+    doubled : ndarray, (n,), bool
+        Nuclei whose DNA content or outline is as that of two.
     min_gain_probes : int
-        Gains that make a circulating genetically aberrant cell.
+        Gains that make a circulating genetically aberrant cell (CAC).
 
     Returns
     -------
-    ndarray, (n,), object
-        ``cac`` with that many gains, else ``gain`` or ``loss`` when there is
-        any, ``normal`` when there is none, ``not_assessable`` where no probe
-        has a state.
+    FishCalls
+        A nucleus is a CAC when that many gains are certain, also without the
+        spots that another nucleus may share; it is not assessed when they are
+        neither certain nor excluded, when the nucleus is a faint one, or when it
+        is doubled and so are all probes: cells before division, tetraploid ones
+        and two nuclei in one outline look like that.
     """
-    gains, losses, normals = (_how_many(states, state, n) for state in ("gain", "loss", "normal"))
-    conditions = [gains >= min_gain_probes, gains > 0, losses > 0, normals > 0]
-    calls = np.select(conditions, ["cac", "gain", "loss", "normal"], "not_assessable")
-    return calls.astype(object)
+    n = len(assessable)
+    used = {name: c for name, c in counted.items() if c.evidence is not None}
+    counts = {name: np.full(n, np.nan) for name in counted}
+    states = {name: _failed(c, n) for name, c in counted.items()}
+    doubt = np.full(n, "", object)
+    judged = _judged(counted, assessable)
+    if not used:
+        return FishCalls(counts, states, np.full(n, "not_assessable", object), doubt)
+    posterior, unshared = _posteriors(used, judged)
+    for place, (name, c) in enumerate(used.items()):
+        likely = posterior.counts[:, place].argmax(axis=1)
+        counts[name] = np.where(c.readable, likely, np.nan)
+    cac = posterior.gains[:, min_gain_probes:].sum(axis=1)
+    without = unshared.gains[:, min_gain_probes:].sum(axis=1)
+    gains = sum((counts[name] > NORMAL_COUNT for name in used), np.zeros(n, np.int64))
+    certain = (cac >= CERTAIN) & (without >= CERTAIN) & (gains >= min_gain_probes)
+    read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
+    twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
+    undecided = judged & ~certain & (cac > EXCLUDED)
+    faint = judged & ((posterior.kinds[:, FAINT] > 0.5) | (_strength(used) < -FAINTEST))
+    doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
+    doubt[judged & certain] = ""  # what is certain is not faint
+    doubt[undecided] = "gains in doubt"
+    doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
+    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
+    good = judged & (doubt == "")
+    for name, c in used.items():
+        if c.status == "ok":
+            states[name] = _states(counts[name], good & c.readable)
+    return FishCalls(counts, states, _calls(states, good & certain, good), doubt)
 
 
 def changed_probes(states: Mapping[str, np.ndarray], state: str) -> np.ndarray:
@@ -66,9 +106,55 @@ def changed_probes(states: Mapping[str, np.ndarray], state: str) -> np.ndarray:
     names = np.full(n, "", object)
     for probe, of_probe in states.items():
         there = of_probe == state
-        names[there] = np.where(names[there] == "", probe, names[there] + f", {probe}")
+        names[there] = _joined(names[there], probe)
     return names
 
 
-def _how_many(states: Sequence[np.ndarray], state: str, n: int) -> np.ndarray:
-    return sum((of_probe == state for of_probe in states), np.zeros(n, np.int64))
+def _joined(texts: np.ndarray, more: str) -> np.ndarray:
+    return np.where(texts == "", more, texts + f", {more}")
+
+
+def _judged(counted: Mapping[str, ProbeCounts], assessable: np.ndarray) -> np.ndarray:
+    """Whole nuclei of fields that have a probe that passed its check."""
+    readable = [c.readable for c in counted.values() if c.status == "ok"]
+    return assessable & np.any([np.zeros(len(assessable), bool), *readable], axis=0)
+
+
+def _posteriors(used: Mapping[str, ProbeCounts], judged: np.ndarray) -> tuple[Posterior, Posterior]:
+    """Of all spots, and of those that no other nucleus may share."""
+    evidence, unshared = (
+        np.stack([getattr(c, of) for c in used.values()], axis=1) for of in ("evidence", "unshared")
+    )
+    kinds = fit_kinds(evidence[judged])
+    return judge(evidence, kinds), judge(unshared, kinds)
+
+
+def _strength(used: Mapping[str, ProbeCounts]) -> np.ndarray:
+    """Strongest spots in standard errors of their mean over the probes that can be read."""
+    readable = np.stack([c.readable for c in used.values()])
+    strength = (np.stack([c.strength for c in used.values()]) - _STRONGER[0]) / _STRONGER[1]
+    return (strength * readable).sum(axis=0) / np.sqrt(np.maximum(readable.sum(axis=0), 1))
+
+
+def _failed(counted: ProbeCounts, n: int) -> np.ndarray:
+    states = np.full(n, None, object)
+    if counted.status == "failed":
+        states[counted.readable] = "failed"
+    return states
+
+
+def _states(counts: np.ndarray, good: np.ndarray) -> np.ndarray:
+    states = np.full(len(counts), None, object)
+    states[good & (counts < NORMAL_COUNT)] = "loss"
+    states[good & (counts == NORMAL_COUNT)] = "normal"
+    states[good & (counts > NORMAL_COUNT)] = "gain"
+    return states
+
+
+def _calls(states: Mapping[str, np.ndarray], cac: np.ndarray, good: np.ndarray) -> np.ndarray:
+    gain, loss = (
+        np.any([of == state for of in states.values()], axis=0) for state in ("gain", "loss")
+    )
+    conditions = [~good, cac, gain, loss]
+    calls = np.select(conditions, ["not_assessable", "cac", "gain", "loss"], "normal")
+    return calls.astype(object)

@@ -122,5 +122,6 @@ def _measure_batch(
             "dapi_mean": table["intensity_mean"],
             "dapi_sum": table["intensity_mean"] * table["area"],
             "overlapping": contact[table["label"]] > OVERLAP_CONTACT,
+            "contact": contact[table["label"]],
         }
     )

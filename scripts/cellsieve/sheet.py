@@ -70,6 +70,7 @@ def read_sheet(path: str | Path) -> Sheet:
     _check_names(rows, path)
     warnings = _settle_slides(rows, path)
     _check_references(rows, path)
+    _check_volumes(rows, path)
     warnings += _repeated_images(rows)
     return Sheet([_complete(row, columns, path) for row in rows], warnings)
 
@@ -222,6 +223,19 @@ def _check_references(rows: Iterable[dict[str, Any]], path: Path) -> None:
             raise UserError(
                 f"{path}, row {row[ROW]}, column reference_nuclei: reference is yes, so all nuclei "
                 "are normal; allowed: one of the two"
+            )
+
+
+def _check_volumes(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """Refuse a slide of two volumes: its rows would be added up, or one be taken."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        other = first.setdefault(row["slide"], row)
+        if row.get("volume_ul") != other.get("volume_ul"):
+            raise UserError(
+                f"{path}, row {row[ROW]}, column volume_ul: slide {row['slide']!r} has "
+                f"{row.get('volume_ul', 'none')} here and {other.get('volume_ul', 'none')} in row "
+                f"{other[ROW]}; allowed: the slide's volume in all its rows"
             )
 
 

@@ -1,4 +1,4 @@
-"""How many signals of a probe each nucleus of a slide has, and whether to believe it."""
+"""Whether a probe can be believed on a slide, and what its spots say of each nucleus."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,17 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from cellsieve.aberration import NORMAL_COUNT
+from cellsieve.count_evidence import (
+    COUNTS,
+    SpotModel,
+    count_evidence,
+    count_strays,
+    fit_spots,
+    strength,
+)
 from cellsieve.spot_threshold import signal_threshold
 
-NORMAL_COUNT = 2
 FEWEST_NUCLEI = 20  # assessable ones, for the counts of a slide to be checked
 # Most must have two. Counts that are only chance follow a Poisson distribution, of
 # which never more than 27 % are two.
@@ -23,7 +31,7 @@ _APART_PX = 1e7  # between nuclei in the search for neighbours: farther than any
 
 
 class ProbeCounts(NamedTuple):
-    """The counts of one probe on one slide.
+    """What one probe says of the nuclei of one slide.
 
     Attributes
     ----------
@@ -32,76 +40,111 @@ class ProbeCounts(NamedTuple):
     reason : str
         Why it is not ``ok``; empty when it is.
     threshold : float or None
-        Least contrast of a signal.
+        Contrast above which spots were counted for the check.
     split_px : float or None
         Signals of a nucleus that are as near as this count once.
-    counts : ndarray, (n,), float64
-        Signals of each nucleus; NaN where they cannot be had.
     share_of_two : float or None
-        Part of the presumed normal, assessable nuclei that have two signals.
+        Part of the presumed normal, assessable nuclei that have two spots
+        above the threshold.
     outside : int
         Candidates above the threshold that lie in no nucleus.
+    readable : ndarray, (n,), bool
+        Nuclei of fields that have the probe.
+    evidence : ndarray, (n, 9), float64, or None
+        Likelihood of 0, 1, … 8 signals, all 1 where it is not readable; None
+        when the probe failed or shows no signals.
+    unshared : ndarray, (n, 9), float64, or None
+        The same without the spots that may be another nucleus'.
+    strength : ndarray, (n,), float64, or None
+        See `cellsieve.count_evidence.strength`.
     """
 
     status: str
     reason: str
     threshold: float | None
     split_px: float | None
-    counts: np.ndarray
     share_of_two: float | None
     outside: int
+    readable: np.ndarray
+    evidence: np.ndarray | None = None
+    unshared: np.ndarray | None = None
+    strength: np.ndarray | None = None
+
+
+class Nuclei(NamedTuple):
+    """What must be known of the nuclei to count in them; all arrays are (n,).
+
+    Attributes
+    ----------
+    area_px : ndarray of float
+    readable : ndarray of bool
+        Of fields that have the probe.
+    assessable : ndarray of bool
+        Whole nuclei that overlap no other; signals are told from noise in them.
+    presumed_normal : ndarray of bool
+        Nuclei that nothing else speaks against.
+    """
+
+    area_px: np.ndarray
+    readable: np.ndarray
+    assessable: np.ndarray
+    presumed_normal: np.ndarray
 
 
 def count_probe(
-    spots: pd.DataFrame,
-    readable: np.ndarray,
-    assessable: np.ndarray,
-    presumed_normal: np.ndarray,
-    split_diameters: float,
+    spots: pd.DataFrame, nuclei: Nuclei, split_diameters: float, outside_px: float
 ) -> ProbeCounts:
-    """Set a probe's threshold on a slide, count, and check the counts.
+    """Tell a probe's signals from noise on a slide, and check that they make sense.
 
     Parameters
     ----------
     spots : DataFrame
-        Candidates of the probe: ``nucleus, y_px, x_px, size_px, contrast``.
-    readable : ndarray, (n,), bool
-        Nuclei of fields that have the probe.
-    assessable : ndarray, (n,), bool
-        Whole nuclei that overlap no other; the threshold is found in them.
-    presumed_normal : ndarray, (n,), bool
-        Nuclei that nothing else speaks against.
+        Candidates of the probe: ``nucleus, y_px, x_px, size_px, height,
+        contrast, shared``.
+    nuclei : Nuclei
     split_diameters : float
         Distance between the centres of signals, in signal diameters, up to
         which they are one split signal.
+    outside_px : float
+        Pixels outside all nuclei.
 
     Returns
     -------
     ProbeCounts
         The check: most of the presumed normal, assessable nuclei have two
-        signals.
+        spots above a threshold.
     """
-    nothing = np.full(len(readable), np.nan)
+    readable = nuclei.readable
     if not readable.any():
-        return ProbeCounts("missing", "no field has this probe", None, None, nothing, None, 0)
-    inside = spots[spots["nucleus"] >= 0]
-    clear = inside.loc[assessable[inside["nucleus"]], "contrast"].to_numpy()
+        return ProbeCounts("missing", "no field has this probe", None, None, None, 0, readable)
+    inside, stray = spots[spots["nucleus"] >= 0], spots[spots["nucleus"] < 0]
+    clear = inside.loc[nuclei.assessable[inside["nucleus"]], "contrast"].to_numpy()
     start = signal_threshold(clear, float(clear.min())) if len(clear) else None
-    checked = readable & assessable & presumed_normal
+    checked = readable & nuclei.assessable & nuclei.presumed_normal
     if start is None:
         status = "failed" if checked.sum() >= FEWEST_NUCLEI else "unchecked"
-        return ProbeCounts(status, "no signals stand out", None, None, nothing, None, 0)
+        return ProbeCounts(status, "no signals stand out", None, None, None, 0, readable)
     size = float(inside.loc[inside["contrast"] >= start, "size_px"].median())
     split_px = split_diameters * size
-    found = loci(inside[inside["contrast"] >= start * REFINED[0]], split_px)
-    threshold = refined_threshold(found[checked[found["nucleus"]]], start)
-    kept = found.loc[found["contrast"] >= threshold, "nucleus"]
-    counts = np.where(readable, np.bincount(kept, minlength=len(readable)), np.nan)
-    status, reason, share = _check(counts[checked].astype(np.int64))
-    outside = int((spots.loc[spots["nucleus"] < 0, "contrast"] >= threshold).sum())
+    found = loci(inside, split_px)
+    strong = found[found["contrast"] >= start * REFINED[0]]
+    threshold = refined_threshold(strong[checked[strong["nucleus"]]], start)
+    above = found.loc[found["contrast"] >= threshold, "nucleus"]
+    status, reason, share = _check(np.bincount(above, minlength=len(readable))[checked])
+    outside = int((stray["contrast"] >= threshold).sum())
+    counted = ProbeCounts(status, reason, threshold, split_px, share, outside, readable)
     if status == "failed":
-        counts = nothing
-    return ProbeCounts(status, reason, threshold, split_px, counts, share, outside)
+        return counted
+    strays = count_strays(stray["height"].to_numpy(), outside_px)
+    fitted = readable & nuclei.assessable
+    model = fit_spots(_renumbered(found, fitted), nuclei.area_px[fitted], strays)
+    unshared = loci(inside[~inside["shared"]], split_px)
+    evidence = [_evidence(spots, nuclei, model) for spots in (found, unshared)]
+    return counted._replace(
+        evidence=evidence[0],
+        unshared=evidence[1],
+        strength=strength(found, len(readable), model),
+    )
 
 
 def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
@@ -110,7 +153,7 @@ def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
     Parameters
     ----------
     spots : DataFrame
-        ``nucleus`` (0 …), ``y_px``, ``x_px``, ``contrast``.
+        ``nucleus`` (0 …), ``y_px``, ``x_px``, ``contrast``, ``height``.
     split_px : float
         Spots are near when their centres are within this; a chain of near
         ones is one locus.
@@ -118,7 +161,7 @@ def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a locus: ``nucleus`` and the greatest ``contrast``.
+        One row a locus: ``nucleus``, the greatest ``contrast`` and its ``height``.
     """
     apart = spots["nucleus"] * _APART_PX
     points = np.column_stack([spots["y_px"], spots["x_px"], apart])
@@ -127,7 +170,7 @@ def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
     near = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
     _, chain = connected_components(near, directed=False) if n else (0, np.zeros(0, np.int64))
     brightest = spots.assign(chain=chain).sort_values("contrast", kind="stable")
-    return brightest.drop_duplicates("chain", keep="last")[["nucleus", "contrast"]]
+    return brightest.drop_duplicates("chain", keep="last")[["nucleus", "contrast", "height"]]
 
 
 def refined_threshold(found: pd.DataFrame, start: float) -> float:
@@ -166,6 +209,19 @@ def count_histogram(counts: np.ndarray) -> np.ndarray:
     """Nuclei with 0, 1, …, 8 or more signals; missing counts are left out."""
     known = counts[~np.isnan(counts)].astype(np.int64)
     return np.bincount(np.minimum(known, MOST_SHOWN), minlength=MOST_SHOWN + 1)
+
+
+def _evidence(found: pd.DataFrame, nuclei: Nuclei, model: SpotModel) -> np.ndarray:
+    evidence = np.ones((len(nuclei.readable), len(COUNTS)))
+    own = _renumbered(found, nuclei.readable)
+    evidence[nuclei.readable] = count_evidence(own, nuclei.area_px[nuclei.readable], model)
+    return evidence
+
+
+def _renumbered(found: pd.DataFrame, chosen: np.ndarray) -> pd.DataFrame:
+    """Spots of the chosen nuclei, which are numbered anew."""
+    own = found[chosen[found["nucleus"]]]
+    return own.assign(nucleus=(np.cumsum(chosen) - 1)[own["nucleus"]])
 
 
 def _check(counts: np.ndarray) -> tuple[str, str, float | None]:

@@ -12,7 +12,15 @@ from cellsieve.artefacts import in_several_probes
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_notes, read_table
 
 PATHS = ("qc", "measurements", "signals", "anomaly")
-_MEASURED = ["cell", "area_px", "touches_border", "overlapping"]
+MEASURED = (
+    "cell",
+    "area_px",
+    "solidity",
+    "dapi_sum",
+    "touches_border",
+    "overlapping",
+    "contact",
+)
 
 
 class SlideInputs(NamedTuple):
@@ -22,11 +30,11 @@ class SlideInputs(NamedTuple):
     ----------
     nuclei : DataFrame
         One row a nucleus, fields in the manifest's order: ``field, cell,
-        area_px, touches_border, overlapping`` and the columns of
-        `tables.ANOMALY`.
+        area_px, solidity, dapi_sum, touches_border, overlapping, contact`` and
+        the columns of `tables.ANOMALY`.
     signals : DataFrame
         One row a candidate that is no artefact: ``probe, nucleus`` (row of ``nuclei``, −1 when
-        outside), ``y_px, x_px, size_px, contrast``.
+        outside), ``y_px, x_px, size_px, height, contrast, shared``.
     qc : dict of str to dict
         Field to its qc.json.
     seen : dict of str to set of str
@@ -45,6 +53,12 @@ class SlideInputs(NamedTuple):
     shifts: dict[str, list[str]]
     notes: list[str]
 
+    @property
+    def field_px(self) -> int:
+        """Pixels of all fields."""
+        shapes = [qc["shape"] for qc in self.qc.values() if qc["shape"]]
+        return sum(height * width for height, width in shapes)
+
 
 def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
     """Read the tables of a slide's fields.
@@ -54,7 +68,7 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
     rows : sequence of mapping
         Of the manifest: ``field, qc, measurements, signals, anomaly``.
     """
-    nuclei = [_no_rows("field", *_MEASURED, *list(ANOMALY)[1:])]
+    nuclei = [_no_rows("field", *MEASURED, *list(ANOMALY)[1:])]
     signals = [_no_rows("probe", "nucleus", *list(SIGNALS)[2:])]
     qc, seen, shifts, notes = {}, {}, {}, []
     before = 0
@@ -81,7 +95,7 @@ def _dropped(field: str, artefact: np.ndarray) -> list[str]:
 
 
 def _nuclei(row: Mapping[str, str]) -> pd.DataFrame:
-    measured = read_table(row["measurements"])[_MEASURED].sort_values("cell")
+    measured = read_table(row["measurements"])[[*MEASURED]].sort_values("cell")
     scores = read_table(row["anomaly"])
     return measured.merge(scores, on="cell", how="left", validate="one_to_one")
 

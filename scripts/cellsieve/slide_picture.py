@@ -19,6 +19,7 @@ def draw_slide(
     path: Path | str,
     signals: pd.DataFrame,
     probes: Mapping[str, ProbeCounts],
+    counts: Mapping[str, np.ndarray],
     whole: np.ndarray,
 ) -> None:
     """Write the picture of a slide's signals as PNG, atomically.
@@ -29,6 +30,8 @@ def draw_slide(
     signals : DataFrame
         Candidates of the slide: ``probe, nucleus, contrast``.
     probes : mapping of str to ProbeCounts
+    counts : mapping of str to ndarray, (n,), float
+        Signals of each nucleus.
     whole : ndarray, (n,), bool
         Nuclei whose counts are shown.
     """
@@ -38,7 +41,7 @@ def draw_slide(
         for (left, right), (probe, counted) in zip(axes, probes.items(), strict=True):
             _contrasts(left, signals[signals["probe"] == probe], counted)
             left.set_title(f"{probe}: {counted.status} {counted.reason}", loc="left", fontsize=9)
-            _counts(right, counted, whole)
+            _counts(right, counts[probe][whole])
         axes[-1][0].set_xlabel("contrast (noise standard deviations)")
         axes[-1][1].set_xlabel("signals in a nucleus")
     else:
@@ -66,8 +69,8 @@ def _contrasts(axes, spots: pd.DataFrame, counted: ProbeCounts) -> None:
     axes.legend(fontsize=7, frameon=False)
 
 
-def _counts(axes, counted: ProbeCounts, whole: np.ndarray) -> None:
-    nuclei = count_histogram(counted.counts[whole])
+def _counts(axes, counts: np.ndarray) -> None:
+    nuclei = count_histogram(counts)
     colours = [BLUE if n == NORMAL_COUNT else GREY for n in range(len(nuclei))]
     axes.bar(range(len(nuclei)), nuclei, color=colours)
     labels = [*(str(n) for n in range(MOST_SHOWN)), f"≥{MOST_SHOWN}"]

@@ -58,7 +58,9 @@ def summarise(
         "cac_rate": rate(totals["cac"], totals["assessable_fish"]),
         "fields": fields,
         "anomaly": anomaly,
-        "probes": {name: _probe(c, found) for name, c in calls.probes.items()},
+        "probes": {
+            name: _probe(c, calls.fish.counts[name], found) for name, c in calls.probes.items()
+        },
         "notes": _notes(calls, anomaly) + found.notes,
     }
 
@@ -85,14 +87,14 @@ def _anomaly(calls: SlideCalls, n_calibration: int | None) -> dict[str, Any]:
     }
 
 
-def _probe(counted: ProbeCounts, found: SlideInputs) -> dict[str, Any]:
+def _probe(counted: ProbeCounts, counts: np.ndarray, found: SlideInputs) -> dict[str, Any]:
     return {
         "status": counted.status,
         "reason": counted.reason,
         "threshold": counted.threshold,
         "split_px": counted.split_px,
         "share_of_two": counted.share_of_two,
-        "nuclei_by_count": count_histogram(counted.counts).tolist(),
+        "nuclei_by_count": count_histogram(counts).tolist(),
         "signals_outside": counted.outside,
         "background_per_nucleus": _background(counted.outside, found),
     }
@@ -100,9 +102,8 @@ def _probe(counted: ProbeCounts, found: SlideInputs) -> dict[str, Any]:
 
 def _background(outside: int, found: SlideInputs) -> float | None:
     """Signals to expect by chance in a nucleus, from their density outside nuclei."""
-    shapes = [qc["shape"] for qc in found.qc.values() if qc["shape"]]
     areas = found.nuclei["area_px"]
-    empty = sum(h * w for h, w in shapes) - int(areas.sum())
+    empty = found.field_px - int(areas.sum())
     if not len(areas) or empty <= 0:
         return None
     return outside / empty * float(areas.median())

@@ -36,11 +36,17 @@ FEWEST_PIXELS = 100  # for a nucleus to have a noise of its own
 _BINS_PER_OCTAVE = 8
 _LOWEST_OCTAVE = -4
 _BINS = 24 * _BINS_PER_OCTAVE
-_COLUMNS = ["cell", "y_px", "x_px", "size_px", "contrast"]
+_COLUMNS = ["cell", "y_px", "x_px", "size_px", "height", "contrast", "shared"]
+_TYPES = {"cell": np.int64, "shared": bool}
 
 
 def find_spots(
-    plane: Any, labels: Any, radius_px: float, minimum_contrast: float = 3.0, tile: int = TILE
+    plane: Any,
+    labels: Any,
+    radius_px: float,
+    minimum_contrast: float = 3.0,
+    beside_px: int = 0,
+    tile: int = TILE,
 ) -> pd.DataFrame:
     """Find the candidate signals of one probe.
 
@@ -55,6 +61,9 @@ def find_spots(
     minimum_contrast : float
         Weakest candidate to keep, in standard deviations of the noise; low
         enough for the noise to show, since thresholds are found from it.
+    beside_px : int
+        A spot of a nucleus that has another one as near as this, along y and
+        along x, may be the other's where the two overlap.
     tile : int
         Side of a tile in pixels; the result does not depend on it.
 
@@ -62,9 +71,12 @@ def find_spots(
     -------
     DataFrame
         One row a candidate, from top to bottom: ``cell`` (int64, the label
-        under it), ``y_px, x_px`` (sub-pixel; the centre of the first pixel is
-        0), ``size_px`` (diameter of the blob, see `blob_size`) and
-        ``contrast``.
+        under it, or the nearest one within a radius of a signal: outlines are
+        not exact, and a signal on the rim belongs to its nucleus),
+        ``y_px, x_px`` (sub-pixel; the centre of the first pixel is 0),
+        ``size_px`` (diameter of the blob, see `blob_size`), ``height``
+        (response in camera counts), ``contrast`` (the same in standard
+        deviations of the noise) and ``shared`` (bool, another nucleus is near).
 
     Raises
     ------
@@ -74,12 +86,13 @@ def find_spots(
     sigma = _sigma(radius_px)
     floor = grey_noise(plane) * _gain(sigma)
     if floor == 0:
-        return pd.DataFrame(columns=_COLUMNS, dtype=np.float64).astype({"cell": np.int64})
+        return pd.DataFrame(columns=_COLUMNS, dtype=np.float64).astype(_TYPES)
     noise = _noise(plane, labels, sigma, floor, tile)
-    parts = [
-        _maxima(region, block, labels[region.padded], noise, sigma, minimum_contrast)
-        for region, block in _blocks(plane, sigma, tile)
-    ]
+    parts = []
+    for region, block in _blocks(plane, sigma, tile, beside_px):
+        own = np.asarray(labels[region.padded])
+        spots = _maxima(region, block, own, noise, sigma, radius_px, minimum_contrast)
+        parts.append(spots.assign(shared=_beside_another(own, region, spots, beside_px)))
     found = pd.concat(parts, ignore_index=True)
     return found[_COLUMNS].sort_values(["y_px", "x_px"], ignore_index=True)
 
@@ -156,9 +169,11 @@ def _sigma(radius_px: float) -> float:
     return radius_px / math.sqrt(2 * RATIO)
 
 
-def _blocks(plane: Any, sigma: float, tile: int) -> Iterator[tuple[Tile, np.ndarray]]:
+def _blocks(
+    plane: Any, sigma: float, tile: int, least: int = 0
+) -> Iterator[tuple[Tile, np.ndarray]]:
     """Tiles with all the surroundings that their response and maxima need."""
-    halo = int(TRUNCATE * sigma * RATIO**2 + 0.5) + 1
+    halo = max(int(TRUNCATE * sigma * RATIO**2 + 0.5) + 1, least + 1)
     for region in tiles(plane.shape, tile, halo):
         yield region, np.asarray(plane[region.padded], np.float32)
 
@@ -234,9 +249,10 @@ def _median(counts: np.ndarray) -> np.ndarray:
 def _maxima(
     region: Tile,
     block: np.ndarray,
-    labels: Any,
+    labels: np.ndarray,
     noise: _Noise,
     sigma: float,
+    radius_px: float,
     minimum_contrast: float,
 ) -> pd.DataFrame:
     """Candidates whose brightest pixel is in the tile's core."""
@@ -246,7 +262,7 @@ def _maxima(
     own = np.zeros_like(peak)
     own[region.core_in_padded] = True
     y, x = np.nonzero(peak & own)
-    cells = np.asarray(labels)[y, x].astype(np.int64)
+    cells = _nearest(labels, y, x, radius_px)
     contrast = fine[y, x] / noise.under(cells)
     strong = contrast > minimum_contrast
     y, x, cells, contrast = y[strong], x[strong], cells[strong], contrast[strong]
@@ -257,9 +273,44 @@ def _maxima(
             "y_px": y + dy + region.padded[0].start,
             "x_px": x + dx + region.padded[1].start,
             "size_px": blob_size(fine[y, x], coarse[y, x], sigma),
+            "height": fine[y, x].astype(np.float64),
             "contrast": contrast,
         }
     )
+
+
+def _nearest(labels: np.ndarray, y: np.ndarray, x: np.ndarray, reach: float) -> np.ndarray:
+    """Label under each pixel, or the nearest one within ``reach``; 0 where there is none."""
+    cells = np.zeros(len(y), np.int64)
+    steps = np.arange(-math.floor(reach), math.floor(reach) + 1)
+    disc = [(math.hypot(dy, dx), dy, dx) for dy in steps for dx in steps]
+    for distance, dy, dx in sorted(disc):
+        if distance <= reach:
+            cells = np.where(cells > 0, cells, _at(labels, y + dy, x + dx))
+    return cells
+
+
+def _beside_another(
+    labels: np.ndarray, region: Tile, spots: pd.DataFrame, reach: int
+) -> np.ndarray:
+    """Tell which spots of a nucleus have another nucleus in the square around them."""
+    y, x = (
+        spots[axis].to_numpy().round().astype(np.int64) - part.start
+        for axis, part in zip(("y_px", "x_px"), region.padded, strict=True)
+    )
+    cell = spots["cell"].to_numpy()
+    other = np.zeros(len(spots), bool)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            near = _at(labels, y + dy, x + dx)
+            other |= (near > 0) & (near != cell)
+    return (cell > 0) & other
+
+
+def _at(labels: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Labels at pixels; beyond the edge those on it."""
+    height, width = labels.shape
+    return labels[y.clip(0, height - 1), x.clip(0, width - 1)].astype(np.int64)
 
 
 def _vertex(response: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "dapi_sum": "float64",
     "touches_border": "bool",
     "overlapping": "bool",
+    "contact": "float64",  # share of the outline; of no interest in cells.csv
 }
 SIGNALS = {
     "probe": "string",
@@ -36,7 +37,9 @@ SIGNALS = {
     "y_px": "float64",
     "x_px": "float64",
     "size_px": "float64",
+    "height": "float64",  # camera counts
     "contrast": "float64",
+    "shared": "bool",  # another nucleus is near
 }
 ANOMALY = {
     "cell": "int64",

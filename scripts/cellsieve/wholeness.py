@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 FRAGMENT = 1 / 3  # of the median area; what is smaller is debris or a piece
+MUCH_DNA = 1.3  # of the median; one nucleus and a small one beside it have more
+DENTED = 0.9  # solidity, which single nuclei hardly ever fall below
 
 
 class Wholeness(NamedTuple):
@@ -37,3 +39,23 @@ def judge_wholeness(nuclei: pd.DataFrame) -> Wholeness:
         return Wholeness(whole, np.zeros(len(area), bool))
     fragment = area < FRAGMENT * np.median(area[whole])
     return Wholeness(whole & ~fragment, fragment)
+
+
+def looks_doubled(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
+    """Tell which nuclei may be two: by their DNA content or by a dent in the outline.
+
+    Parameters
+    ----------
+    nuclei : DataFrame
+        ``dapi_sum, solidity`` of the nuclei of one slide.
+    whole : ndarray, (n,), bool
+        Those that the typical DNA content is had from.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+        Cells before division and tetraploid ones are among them.
+    """
+    dna = nuclei["dapi_sum"].to_numpy(float)
+    typical = np.median(dna[whole]) if whole.any() else np.inf
+    return (dna > MUCH_DNA * typical) | (nuclei["solidity"].to_numpy(float) < DENTED)

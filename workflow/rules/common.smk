@@ -261,4 +261,6 @@ UNSEEDED = (
     "frozen",
 )  # nothing of them is drawn but the split of the reference
 FOLDS = 3  # of the fields with a truth, where human labels are learned from
+# false CACs among simulated normal nuclei, for runs without a large reference
+FALSE_CAC = os.path.relpath(f"{workflow.basedir}/resources/false_cac.json")
 EXPORTED = ("cells.csv", "cells.geojson", "field.ome.zarr")

@@ -1,6 +1,6 @@
 # IN   everything above
 # OUT  fields/{field}/  cells.csv, cells.geojson, field.ome.zarr
-#      cells.csv, fields.csv, slides.csv, patients.csv, record.json, report/index.html
+#      cells.csv, fields.csv, slides.csv, patients.csv and a .schema.json of each, record.json, report/index.html
 
 
 localrules:
@@ -66,11 +66,16 @@ rule aggregate:
         qc=each("qc"),
         anomaly=each("anomaly"),
         summaries=each("slide_summary"),
+        false_cac=FALSE_CAC,
     output:
         cells=out("cells.csv"),
         fields=out("fields.csv"),
         slides=out("slides.csv"),
         patients=out("patients.csv"),
+        schemas=[
+            out(f"{table}.schema.json")
+            for table in ("cells", "fields", "slides", "patients")
+        ],
     log:
         out("logs/aggregate.log"),
     benchmark:
@@ -83,8 +88,10 @@ rule aggregate:
     params:
         code=code("aggregate"),
         script=script("aggregate"),
+        options=options("calls", "min_cac", "min_assessable"),
     shell:
         "python {params.script} --fields {input.manifest:q} --cells {output.cells:q}"
+        " --simulated-false-cac {input.false_cac:q} {params.options}"
         " --fields-table {output.fields:q} --slides {output.slides:q}"
         " --patients {output.patients:q} > {log:q} 2>&1"
 

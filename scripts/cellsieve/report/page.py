@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cellsieve.columns import NUMBERS, definition
 from cellsieve.pictures import channel_colour
-from cellsieve.report.columns import NUMBERS, definition
 from cellsieve.report.density import FEWEST, REACH, Distribution
 from cellsieve.report.fields import FieldSection, SlideSection
 from cellsieve.report.gallery import Card

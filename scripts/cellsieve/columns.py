@@ -63,6 +63,15 @@ DEFINITIONS = {
     "cac_rate": "CACs among the nuclei whose FISH signals could be assessed.",
     "cac_rate_low": "Lower end of its 95 % interval.",
     "cac_rate_high": "Upper end of its 95 % interval.",
+    "volume_ul": "Blood on the slide, or on all slides of the person, as in the sheet.",
+    "cac_per_100ul": "CACs in 100 µl of blood; empty unless all volumes are known.",
+    "false_cac_expected": "CACs that so many normal nuclei would show by mistake.",
+    "false_cac_expected_high": "Upper end of that, with 95 % confidence.",
+    "false_cac_measured_on": "Normal nuclei on which the mistakes were counted: those of the "
+    "reference, or simulated ones.",
+    "cac_p": "Chance of as many CACs by mistake alone, at the upper end of what is expected.",
+    "flag": "For research only: aberrant (enough CACs, and more than by mistake), none found "
+    "(enough nuclei, too few CACs) or inconclusive.",
 }
 
 # columns of the tables of fields, slides and patients that hold numbers; any other is text,
@@ -74,6 +83,7 @@ NUMBERS = frozenset(
         *("slides", "fields", "fields_ok", "fields_flagged", "fields_empty", "fields_rejected"),
         *("suspicious_rate", "suspicious_rate_low", "suspicious_rate_high"),
         *("cac_rate", "cac_rate_low", "cac_rate_high"),
+        *("volume_ul", "cac_per_100ul", "false_cac_expected", "false_cac_expected_high", "cac_p"),
     }
 )
 

@@ -1,0 +1,47 @@
+"""Descriptions of the tables against the tables themselves."""
+
+import pandas as pd
+
+from cellsieve.aggregation import totals_table
+from cellsieve.cell_table import cell_columns
+from cellsieve.table_schema import table_schema
+
+PROBES = ["aqua", "red_2"]
+
+
+def by_name(columns):
+    return {field["name"]: field for field in table_schema(columns)["fields"]}
+
+
+def test_every_column_of_cells_has_a_type_and_a_meaning():
+    fields = by_name(cell_columns(PROBES))
+    assert list(fields) == cell_columns(PROBES)
+    assert all(field["description"] for field in fields.values())
+    kinds = {name: fields[name]["type"] for name in ("cell", "y_px", "overlapping", "call")}
+    assert kinds == {
+        "cell": "integer", "y_px": "number", "overlapping": "boolean", "call": "string",
+    }  # fmt: skip
+    assert (fields["red_2"]["type"], fields["red_2_state"]["type"]) == ("integer", "string")
+    assert "red_2" in fields["red_2"]["description"]
+
+
+def test_units():
+    fields = by_name(["y_um", "area_um2", "area_px", "volume_ul", "dapi_sum", "cell"])
+    units = [field.get("unit") for field in fields.values()]
+    assert units == ["µm", "µm²", "px²", "µl", "camera counts", None]
+
+
+def test_what_the_sheet_passes_on_is_text():
+    assert by_name(["x_plate"])["x_plate"]["type"] == "string"
+
+
+def test_every_column_of_the_summaries_has_a_meaning():
+    from cellsieve.false_cacs import ErrorRate
+
+    fields = pd.DataFrame(
+        columns=["field", "slide", "patient", "status", "nuclei", "assessable", "assessable_fish",
+                 "suspicious", "cac"]
+    )  # fmt: skip
+    for by in ("slide", "patient"):
+        table = totals_table(fields, by, {}, ErrorRate(0, 1000, "simulated"), 3, 1000)
+        assert all(field["description"] for field in by_name(table).values())
