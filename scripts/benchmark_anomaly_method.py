@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.choices import ANOMALY_NETWORKS, HAND_MADE
 from cellsieve.cli import existing_file, parser, positive, run, whole
+from cellsieve.errors import UserError
 
 log = logging.getLogger("benchmark_anomaly_method")
 
@@ -16,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write scores and classes of all nuclei, and how long it took."""
     options = parser(__doc__)
     options.add_argument("--fields", type=existing_file, required=True, help="manifest of the run")
-    options.add_argument("--method", required=True, help="as anomaly.method")
+    options.add_argument("--method", required=True, choices=[*HAND_MADE, *ANOMALY_NETWORKS])
     options.add_argument("--backbone", default="none", help="of a network")
     options.add_argument("--start", type=existing_file, help="first weights of the backbone")
     options.add_argument("--steps", type=positive, default=300)
@@ -31,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from cellsieve.anomaly_benchmark import split_fields
-    from cellsieve.choices import HAND_MADE
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
+    from cellsieve.provenance import file_sha256
+    from cellsieve.reference import SMALLEST_BANK
     from cellsieve.reference_model import build
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
@@ -44,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = None if args.method in HAND_MADE else _network(args, learned)
     method = args.method if network is None else "network"
     model = build(learned, args.seed, False, method, network and network.describe)
+    if len(model.bank) < SMALLEST_BANK:
+        raise UserError(f"{args.fields}: {model.notes[0]}")
     fitted = time.perf_counter()
     scores = pd.concat([_score(row, model, network) for row in tested], ignore_index=True)
     ended = time.perf_counter()
@@ -51,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores.to_parquet(part, index=False)
     seconds = {"seconds_fit": fitted - begun, "seconds_field": (ended - fitted) / len(tested)}
     told = {name: getattr(args, name) for name in ("method", "backbone", "seed", "steps")}
+    told["start_sha256"] = file_sha256(args.start) if args.start else None
     write_json(args.record, {**told, **seconds, "notes": model.notes})
     args.checkpoint.unlink(missing_ok=True)
 
@@ -72,7 +78,9 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     torch.manual_seed(args.seed)
     module = METHODS[args.method].build(Backbone(args.backbone))
     if args.method == FROZEN:
-        module.backbone.load_state_dict(start or module.backbone.state_dict())
+        if start is None:
+            raise UserError("a frozen network needs weights; allowed: --start FILE")
+        module.backbone.load_state_dict(start)
     else:
         crops = cut_reference_crops(rows, args.seed)
         plan = Options(args.method, args.backbone, args.steps, args.seed, device)
@@ -89,7 +97,7 @@ def _score(row: dict[str, Any], model: Any, network: Any) -> Any:
     from cellsieve.reference import Bank, conformal_p
     from cellsieve.stores import open_labels, open_zip
 
-    describe = network and network.describe
+    describe = network and network.describe_and_score
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
         table = describe_field(
             store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe

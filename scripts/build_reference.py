@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.cli import existing_file, parser, positive, run
+from cellsieve.errors import UserError
 
 log = logging.getLogger("build_reference")
 
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--record", required=True, help="output, .json")
     options.add_argument("--network-copy", help="output, .safetensors: the network, with the bank")
     args = options.parse_args(argv)
+    if (args.method == "network") != bool(args.network) or bool(args.network) != bool(
+        args.network_copy
+    ):
+        raise UserError("--method network, --network and --network-copy go together")
 
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest

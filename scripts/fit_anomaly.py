@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.choices import ANOMALY_NETWORKS
 from cellsieve.cli import existing_file, parser, positive, run, whole
+from cellsieve.errors import UserError
 
 log = logging.getLogger("fit_anomaly")
 
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="manifest with field, slide, qc, dapi, nuclei, measurements, reference_nuclei;"
         " not needed for frozen",
     )
-    options.add_argument("--method", required=True, help="as anomaly.method")
+    options.add_argument("--method", required=True, choices=ANOMALY_NETWORKS)
     options.add_argument("--backbone", default="vit", help="a family, or a name that timm knows")
     options.add_argument("--start", type=existing_file, help="first weights of the backbone")
     options.add_argument("--steps", type=positive, default=300)
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--picture", required=True, help="output, the curve (.png)")
     options.add_argument("--record", required=True, help="output, where the weights come from")
     args = options.parse_args(argv)
+    if args.method != ANOMALY_NETWORKS[0] and not args.fields:
+        raise UserError(f"--method {args.method} needs --fields")
 
     import torch
 
@@ -59,7 +63,6 @@ def _frozen(args: Any) -> tuple[Any, dict[str, Any]]:
     from cellsieve.anomaly_networks.files import load_start
     from cellsieve.anomaly_networks.methods import FROZEN, METHODS
     from cellsieve.anomaly_networks.networks import Backbone
-    from cellsieve.errors import UserError
 
     if args.start is None:
         raise UserError("a frozen network needs weights; allowed: --start FILE")

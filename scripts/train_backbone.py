@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = METHODS[FROZEN].build(Backbone(args.backbone))
     network.load_state_dict(_backbone(course.best), strict=False)
     # half precision is exact enough to begin with, and half the size
-    state = {name: value.half() for name, value in network.state_dict().items()}
+    state = network.state_dict()
+    state = {name: value.half() if value.ndim > 1 else value for name, value in state.items()}
     save_network(args.weights, state, FROZEN, args.backbone)
     kept = {"weights_sha256": file_sha256(args.weights), "kept_step": course.step}
     kept |= {"nuclei": len(crops), COLUMNS[-1]: course.value, "backbone": args.backbone}

@@ -131,9 +131,11 @@ def reference(slides):
 @pytest.mark.parametrize(
     ("slides", "by"),
     [
-        ({"s1": [("a", 9), ("b", 9)], "s2": [("c", 9)], "s3": [("d", 9)]}, "slide"),
-        ({"s1": [("a", 9), ("b", 9), ("c", 9)]}, "field"),
-        ({"s1": [("a", 30)]}, "nucleus"),
+        ({"s1": [("a", 19), ("b", 19)], "s2": [("c", 29)], "s3": [("d", 29)]}, "slide"),
+        ({"s1": [("a", 29), ("b", 29), ("c", 29)]}, "field"),
+        ({"s1": [("a", 60)]}, "nucleus"),
+        # a tiny slide alone is neither a bank nor calibrates one
+        ({"s1": [("a", 60)], "s2": [("c", SMALLEST_BANK - 1)]}, "nucleus"),
     ],
 )
 def test_bank_and_calibration_share_no_slide_else_no_field(slides, by):
@@ -149,7 +151,7 @@ def test_bank_and_calibration_share_no_slide_else_no_field(slides, by):
 
 
 def test_the_order_of_the_fields_does_not_change_the_split():
-    nuclei = reference({f"s{i}": [(f"f{i}", 4)] for i in range(6)})
+    nuclei = reference({f"s{i}": [(f"f{i}", 14)] for i in range(6)})
     shuffled = nuclei.sample(frac=1, random_state=1)
     in_bank = set(nuclei["field"][split_reference(nuclei, 5).in_bank])
     assert in_bank == set(shuffled["field"][split_reference(shuffled, 5).in_bank])

@@ -190,7 +190,7 @@ def test_reference_nuclei_choose_the_nuclei(fields, rows, tmp_path):
     assert used <= {*listed, 1}
     assert len(used) > 40
     assert loaded.split_by == "nucleus"
-    assert "share it" in loaded.notes[0]
+    assert "share a field" in loaded.notes[0]
     (field,) = json.loads((tmp_path / "record.json").read_text())["fields"]
     digest = hashlib.sha256((tmp_path / "list.tsv").read_bytes()).hexdigest()
     assert field["reference_nuclei_sha256"] == digest

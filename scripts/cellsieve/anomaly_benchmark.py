@@ -61,7 +61,11 @@ def true_classes(row: Mapping[str, str]) -> pd.DataFrame:
         ``cell, class``: of nuclei that agree with a true one at IoU 0.5, touch no
         border, overlap no other and are no fragments.
     """
-    truth = pd.read_csv(truth_table(row), sep="\t", usecols=["label", "class"])
+    table = truth_table(row)
+    truth = pd.read_csv(table, sep="\t", dtype={"class": str}, keep_default_na=False)
+    if missing := {"label", "class"} - set(truth):
+        raise UserError(f"{table}: no column {min(missing)}; allowed: label and class")
+    truth = truth[["label", "class"]]
     joined = pair_nuclei(row).merge(truth, left_on="true", right_on="label")
     measured = read_table(row["measurements"])
     whole = measured["cell"][judge_wholeness(measured).whole]
@@ -85,6 +89,9 @@ def figures(scores: pd.DataFrame) -> Iterator[dict[str, Any]]:
         p of at most 0.05).
     """
     normal = (scores["class"] == NORMAL).to_numpy()
+    if not normal.any() or normal.all():
+        share = f"{normal.sum()} of {len(normal)} nuclei"
+        raise UserError(f"{share} have the class {NORMAL!r}; allowed: some, not all")
     kinds = sorted(set(scores["class"]) - {NORMAL})
     groups = {"all": np.ones(len(scores), bool)} if len(kinds) > 1 else {}
     groups |= {kind: normal | (scores["class"] == kind).to_numpy() for kind in kinds}
@@ -139,7 +146,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         in the order in which the methods came.
     """
     order = table[_ORDER].drop_duplicates()
-    groups = table.drop(columns="seed").groupby(_ORDER, sort=False)
+    groups = table.drop(columns=["seed", "steps"], errors="ignore").groupby(_ORDER, sort=False)
     spread = groups.std().add_suffix("_sd").dropna(axis=1, how="all")
     spread = spread.drop(columns=["normal_sd", "abnormal_sd"], errors="ignore")
     merged = groups.mean().join(spread).join(groups.size().rename("seeds"))

@@ -14,3 +14,15 @@ SOURCES = ("sam", "cellpose", "coarse")
 
 # anomaly methods without a network; the first is the default
 HAND_MADE = ("signs", "features")
+
+# anomaly methods with one, see cellsieve.anomaly_networks.methods; the first fits nothing
+ANOMALY_NETWORKS = (
+    "frozen",
+    "tmscl",
+    "tmscl_exclude",
+    "msc",
+    "cutpaste_normal",
+    "cutpaste_scar",
+    "cutpaste_3way",
+    "fpi",
+)

@@ -12,6 +12,7 @@ from cellsieve.objects import bounding_boxes
 from cellsieve.reference_nuclei import Scale, zoom_factor
 from cellsieve.surroundings import brightest_specks
 
+_TINY = 1e-6
 _CHUNK = 256  # crops that are held at once
 
 # crops, (n, 2, s, s), to a table with a row a crop
@@ -52,7 +53,8 @@ def describe_field(
     table["speck"] = brightest_specks(dapi, nuclei, ruler, boxes)
     if describe and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
-        intensity = quality["nuclear_intensity"]
+        # given nuclei may be where the survey saw none
+        intensity = quality["nuclear_intensity"] or _TINY
         crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)
         told = pd.concat([describe(some) for some in crops])
         table = table.join(told.set_axis(boxes.index))

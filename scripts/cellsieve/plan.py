@@ -233,9 +233,13 @@ class Plan:
 
     def model_files(self) -> list[str]:
         """Return the names of the files of the reference models that fields are scored against."""
+        return [*MODEL, NETWORK] if self.networked else [*MODEL]
+
+    @property
+    def networked(self) -> bool:
+        """Whether a network describes the nuclei, the run's own or one of a frozen model."""
         given = self.config["anomaly"]["weights"]
-        networked = Path(given, NETWORK).is_file() if given else self.network()
-        return [*MODEL, *([NETWORK] if networked else [])]
+        return Path(given, NETWORK).is_file() if given else bool(self.network())
 
     def channel_flags(self) -> list[str]:
         """Return the channels as command-line words, DAPI first."""

@@ -97,6 +97,7 @@ def versions() -> dict[str, str]:
     """Versions of those packages that decide results which are installed here."""
     names = {"numpy", "scipy", "scikit-image", "pandas", "tifffile", "imagecodecs", "zarr"}
     names |= {"torch", "torchvision", "cellpose", "segment-anything", "safetensors"}
+    names |= {"scikit-learn", "timm"}
     found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {name: found[name] for name in sorted(names & found.keys())}
 

@@ -139,7 +139,7 @@ class Split(NamedTuple):
 
 
 def split_reference(table: pd.DataFrame, seed: int) -> Split:
-    """Divide the reference in two halves that share no slide, else no field.
+    """Divide the reference in two halves of some size that share no slide, else no field.
 
     Parameters
     ----------
@@ -153,7 +153,10 @@ def split_reference(table: pd.DataFrame, seed: int) -> Split:
         groups = np.unique(table[by].to_numpy(str))
         if len(groups) > 1:
             chosen = random.permutation(groups)[: (len(groups) + 1) // 2]
-            return Split(np.isin(table[by].to_numpy(str), chosen), by)
+            in_bank = np.isin(table[by].to_numpy(str), chosen)
+            # a tiny slide alone can neither be a bank nor calibrate one
+            if min(in_bank.sum(), (~in_bank).sum()) >= SMALLEST_BANK:
+                return Split(in_bank, by)
     in_bank = np.zeros(len(table), bool)
     in_bank[random.permutation(len(table))[: (len(table) + 1) // 2]] = True
     return Split(in_bank, "nucleus")

@@ -13,9 +13,12 @@ from cellsieve.reference import split_reference
 from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
 from cellsieve.stores import open_labels, open_zip
 
+_MOST = 4000  # nuclei: no fit sees more of them in its steps
+_TINY = 1e-6
+
 
 def cut_reference_crops(rows: Sequence[dict[str, Any]], seed: int) -> np.ndarray:
-    """Cut the crops of the half of the reference that does not calibrate.
+    """Cut the crops of the half of the reference that does not calibrate, or of 4,000 of them.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ def cut_reference_crops(rows: Sequence[dict[str, Any]], seed: int) -> np.ndarray
     if table.empty:
         return np.zeros((0, 2, SIDE, SIDE), np.float16)
     kept = table[split_reference(table, seed).in_bank]
+    if len(kept) > _MOST:
+        kept = kept.sample(_MOST, random_state=seed).sort_index()
     scale = reference_scale(usable)
     return np.concatenate(
         [
@@ -59,4 +64,4 @@ def _cut(row: dict[str, Any], boxes: pd.DataFrame, scale: Scale) -> np.ndarray:
     quality = row["quality"]
     ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        return cut_crops(store["dapi"], nuclei, boxes, ruler, quality["nuclear_intensity"])
+        return cut_crops(store["dapi"], nuclei, boxes, ruler, quality["nuclear_intensity"] or _TINY)

@@ -129,10 +129,7 @@ def _divide(
         return trim(table), nothing, None, [note]
     split = split_reference(table, seed)
     bank, rest = table[split.in_bank], table[~split.in_bank]
-    if min(len(bank), len(rest)) < SMALLEST_BANK:
-        note = f"one half of the reference holds under {SMALLEST_BANK} nuclei: not scored"
-        return nothing, nothing, None, [note]
-    shared = "one reference field: bank and calibration share it, p may be too small"
+    shared = "bank and calibration share a field (no other has enough nuclei): p may be too small"
     return bank, rest, split.by, [shared] if split.by == "nucleus" else []
 
 

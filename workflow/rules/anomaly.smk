@@ -78,7 +78,7 @@ rule build_reference:
         "../../envs/build_reference.yaml"
     threads: describing_threads()
     resources:
-        **gpu_tag(),
+        **describing_gpu(),
         mem_mb=mem_mb,
         runtime=120,
     params:
@@ -91,12 +91,11 @@ rule build_reference:
             if input.network
             else ["--method", config["anomaly"]["method"]]
         ),
-        device=config["device"],
-        threads=config["threads"],
+        device=describing_flags(),
         trim=lambda wildcards: "" if wildcards.scope == "models" else "--trim",
     shell:
         "python {params.script} --fields {input.manifest:q} --seed {params.seed} {params.network:q}"
-        " {params.trim} --device {params.device} --threads {params.threads} --bank {output.bank:q} --calibration {output.calibration:q}"
+        " {params.trim} {params.device} --bank {output.bank:q} --calibration {output.calibration:q}"
         " --thumbnails {output.thumbnails:q} --signs {output.signs:q} --record {output.record:q} > {log:q} 2>&1"
 
 
@@ -123,18 +122,16 @@ rule score_anomaly:
         "../../envs/score_anomaly.yaml"
     threads: describing_threads()
     resources:
-        **gpu_tag(),
+        **describing_gpu(),
         mem_mb=mem_mb,
         runtime=120,
     params:
         code=code("score_anomaly"),
         script=script("score_anomaly"),
         reference=lambda wildcards: RUN.reference_folder(wildcards.field),
-        device=config["device"],
-        threads=config["threads"],
+        device=describing_flags(),
     shell:
         "python {params.script} --field {wildcards.field} --dapi {input.dapi:q} --qc {input.qc:q}"
         " --nuclei {input.nuclei:q} --reference {params.reference:q}"
-        " --device {params.device} --threads {params.threads}"
-        " --measurements {input.measurements:q}"
+        " {params.device} --measurements {input.measurements:q}"
         " --anomaly {output.anomaly:q} --anomaly-map {output.map:q} > {log:q} 2>&1"

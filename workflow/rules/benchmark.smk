@@ -146,6 +146,7 @@ rule benchmark_anomaly_method:
         measurements=each("measurements"),
         lists=reference_lists("models"),
         truth=lambda wildcards: truth_files(),
+        classes=class_files(),
         start=lambda wildcards: RUN.shipped_backbone(wildcards.backbone),
     output:
         scores=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.parquet"),

@@ -60,7 +60,9 @@ rule call_slide:
         code=code("call_slide"),
         script=script("call_slide"),
         probes=[f"--probe={probe}" for probe in RUN.probes],
-        options=options("calls", "q", "z", "min_gain_probes", "split_diameters"),
+        options=options(
+            "calls", "q", "z", "threshold", "min_gain_probes", "split_diameters"
+        ),
     shell:
         "python {params.script} --fields {input.manifest:q} {params.probes} --reference {input.reference:q}"
         " {params.options} --calls {output.calls:q} --summary {output.summary:q}"

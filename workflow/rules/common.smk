@@ -143,6 +143,13 @@ def truth_files():
     return [RUN.fields[field]["truth"] for field in RUN.truth_fields]
 
 
+def class_files():
+    """Return the tables of the classes of true nuclei, of the fields that have one."""
+    truth = [RUN.fields[field]["truth"] for field in RUN.truth_fields]
+    tables = [path.replace(".labels.tif", ".cells.tsv") for path in truth]
+    return [path for path in tables if path.endswith(".tsv") and Path(path).is_file()]
+
+
 def timed_threads():
     """Return all cores of this machine: nothing is to run beside what is timed."""
     return max(workflow.resource_settings.cores or 0, config["threads"])
@@ -190,6 +197,7 @@ def anomaly_runs(suffix):
     return [
         out(f"benchmark/anomaly/{method}-{backbone}-{seed}.{suffix}")
         for method, backbone in benchmark_choices.ANOMALY_METHODS
+        if method != "frozen" or RUN.shipped_backbone(backbone)
         for seed in range(1 if method in UNSEEDED else SEEDS)
     ]
 
@@ -222,7 +230,18 @@ def thumbnails():
 
 def describing_threads():
     """Return the threads of a job that describes nuclei; more than one for a network."""
-    return config["threads"] if RUN.model_files()[len(plan.MODEL) :] else 1
+    return config["threads"] if RUN.networked else 1
+
+
+def describing_flags():
+    """Return where a network describes nuclei, if one does."""
+    flags = ["--device", config["device"], "--threads", config["threads"]]
+    return flags if RUN.networked else []
+
+
+def describing_gpu():
+    """Return the GPU resource of a job that describes nuclei, if a network does."""
+    return gpu_tag() if RUN.networked else {}
 
 
 def fitted_method():

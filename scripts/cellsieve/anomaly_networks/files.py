@@ -44,13 +44,17 @@ class Network(NamedTuple):
         Returns
         -------
         DataFrame
-            ``e_*``, the unit vectors, float32, and of a method with a score of its own
-            ``pretext``; one row a crop.
+            ``e_*``, the unit vectors, float32; one row a crop.
         """
         seen = torch.from_numpy(crops).float()
         vectors = in_parts(self.method.embed, self.module, seen).numpy()
-        table = pd.DataFrame(vectors, columns=[f"e_{n:03d}" for n in range(vectors.shape[1])])
+        return pd.DataFrame(vectors, columns=[f"e_{n:03d}" for n in range(vectors.shape[1])])
+
+    def describe_and_score(self, crops: np.ndarray) -> pd.DataFrame:
+        """Describe crops, and score them by ``pretext`` where the method has such a score."""
+        table = self.describe(crops)
         if self.method.pretext:
+            seen = torch.from_numpy(crops).float()
             table["pretext"] = in_parts(self.method.pretext, self.module, seen).numpy()
         return table
 

@@ -18,7 +18,7 @@ from cellsieve.anomaly_networks.methods import METHODS, in_parts
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
 from cellsieve.errors import UserError
 from cellsieve.provenance import code, versions
-from cellsieve.training.course import Course, train
+from cellsieve.training.course import Course, train_afresh
 from cellsieve.training.trainer import Schedule, Trainer
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,8 @@ def fit(
     trainer = Trainer(network, draw, method.loss, schedule, options.device)
     origin = {**options._asdict(), "learned_from": _digest(normal, start)}
     origin |= {"versions": str(versions()), "code": " ".join(code("fit_anomaly"))}
-    return train(trainer, validate, _EVERY, checkpoint, origin, start is not None, follow)
+    how = (trainer, validate, _EVERY, checkpoint, origin, start is not None, follow)
+    return train_afresh(*how)
 
 
 def _damage(crops: Tensor, generator: torch.Generator) -> Tensor:

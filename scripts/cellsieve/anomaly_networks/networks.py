@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cellsieve.crops import SIDE
+from cellsieve.errors import UserError
 
 # of the paper's four families (FMIC-AI, Table 1) the smallest members; any other name of timm goes
 FAMILIES = {
@@ -36,12 +37,14 @@ class Backbone(nn.Module):
 
         name = FAMILIES.get(name, name)
         self.tokens = name.startswith(_VISION_TRANSFORMERS)
-        # of a ViT the class token as it leaves the last block; windows are larger than crops
-        fitted = {"img_size": SIDE, "patch_size": _PATCH, "dynamic_img_size": True}
-        fitted |= {"final_norm": False}
-        self.body = timm.create_model(
-            name, num_classes=0, in_chans=3, **(fitted if self.tokens else {})
-        )
+        # of a ViT the class token as it leaves the last block
+        fitted = {"img_size": SIDE, "patch_size": _PATCH, "final_norm": False}
+        options = fitted if self.tokens else {}
+        try:
+            self.body = timm.create_model(name, num_classes=0, in_chans=3, **options)
+        except (RuntimeError, TypeError) as error:
+            fault = " ".join(str(error).split())[:200]
+            raise UserError(f"anomaly.backbone {name}: timm cannot make it: {fault}") from error
         self.width = self.body.num_features
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -131,6 +134,7 @@ class Interpolator(nn.Module):
         super().__init__()
         self.backbone = backbone
         with torch.inference_mode():
+            backbone.eval()  # nothing is to be learned of an empty picture
             stride = SIDE // backbone.plane(torch.zeros(1, 2, SIDE, SIDE)).shape[-1]
         widths = [backbone.width, *[64] * (stride.bit_length() - 1)]
         self.decoder = nn.Sequential(

@@ -94,7 +94,7 @@ def train(
         # first weights that agree with nothing are still more than none
         course = Course([], {}, -1, -1.0 if started else 0.0, False)
         if started:
-            course = _judged(course, trainer, validate, [0, float("nan"), float("nan")])
+            course = _first(course, trainer, validate)
     steps = trainer.schedule.steps
     for until in tqdm(range(trainer.step + every, steps + every, every), disable=None):
         if course.diverged:
@@ -111,6 +111,31 @@ def train(
             "; check what it learns from, begin with other weights or take more steps",
         )
     return course
+
+
+def train_afresh(
+    trainer: Trainer,
+    validate: Callable[[Mapping[str, Tensor]], float],
+    every: int,
+    checkpoint: Path,
+    *more: Any,
+) -> Course:
+    """Train as `train` does, but from the beginning if the checkpoint is of another training."""
+    try:
+        return train(trainer, validate, every, checkpoint, *more)
+    except OtherTrainingError:
+        log.warning("%s is of a training with other data or options: begins anew", checkpoint)
+        checkpoint.unlink()
+        return train(trainer, validate, every, checkpoint, *more)
+
+
+def _first(course: Course, trainer: Trainer, validate: Callable) -> Course:
+    """Validate the first weights; some are degenerate before they have learned anything."""
+    try:
+        return _judged(course, trainer, validate, [0, float("nan"), float("nan")])
+    except FloatingPointError as error:
+        log.warning("the first weights: %s", error)
+        return course
 
 
 def _continued(course: Course, trainer: Trainer, validate: Callable, until: int) -> Course:

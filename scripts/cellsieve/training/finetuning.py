@@ -15,7 +15,7 @@ from cellsieve.errors import TrainingError
 from cellsieve.provenance import code, versions
 from cellsieve.segmenters import build_segmenter
 from cellsieve.simulation.draws import generator
-from cellsieve.training.course import Course, OtherTrainingError, train
+from cellsieve.training.course import Course, train_afresh
 from cellsieve.training.examples import draw_example, draw_scenes
 from cellsieve.training.pseudo_agreement import agreement
 from cellsieve.training.recipe import SMALLEST, Recipe
@@ -181,12 +181,7 @@ def _round(recipe, learning, judging, scenes, start, options, path, follow) -> C
         "versions": str(versions()),
     }
     how = (trainer, validate, _EVERY, path, origin, start is not None, follow)
-    try:
-        return train(*how)
-    except OtherTrainingError:
-        log.warning("%s is of a training with other fields or options: begins anew", path)
-        path.unlink()
-        return train(*how)
+    return train_afresh(*how)
 
 
 def _digest(
