@@ -78,7 +78,7 @@ rule build_reference:
         "../../envs/build_reference.yaml"
     threads: describing_threads()
     resources:
-        **describing_gpu(),
+        **gpu_tag(),
         mem_mb=mem_mb,
         runtime=120,
     params:
@@ -122,7 +122,7 @@ rule score_anomaly:
         "../../envs/score_anomaly.yaml"
     threads: describing_threads()
     resources:
-        **describing_gpu(),
+        **gpu_tag(),
         mem_mb=mem_mb,
         runtime=120,
     params:

@@ -239,11 +239,6 @@ def describing_flags():
     return flags if RUN.networked else []
 
 
-def describing_gpu():
-    """Return the GPU resource of a job that describes nuclei, if a network does."""
-    return gpu_tag() if RUN.networked else {}
-
-
 def fitted_method():
     """Return how the anomaly network is fitted; without a reference it stays as it begins."""
     return config["anomaly"]["method"] if RUN.reference_fields else "frozen"
