@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cellsieve.anomaly_networks.contrastive import effective_rank
 from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
 from cellsieve.anomaly_networks.fpi import interpolate
-from cellsieve.anomaly_networks.methods import METHODS, in_parts
+from cellsieve.anomaly_networks.methods import METHODS, Method, in_parts
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
 from cellsieve.errors import UserError
 from cellsieve.provenance import code, versions
@@ -102,32 +102,48 @@ def fit(
     network.to(options.device).eval()
     if isinstance(network, Embedding):
         network.settle(in_parts(method.embed, network, learning))
-    # the trainer's own network goes on learning
-    judge = copy.deepcopy(network)
-    first_rank = effective_rank(in_parts(method.embed, judge, judging))
     damaged = _damage(judging, _generator(options.seed, "damage"))
+    judge = _Judge(method, network, learning, judging, damaged)
 
     def draw(step: int) -> Any:
         generator = _generator(options.seed, f"step {step}")
         chosen = torch.randint(len(learning), (_PICTURES,), generator=generator)
         return method.draw(learning[chosen], generator)
 
-    def validate(state: Mapping[str, Tensor]) -> float:
-        judge.load_state_dict(state)
-        known, fair, odd = (
-            in_parts(method.embed, judge, part) for part in (learning, judging, damaged)
-        )
-        spread = (fair - fair.mean(0)).norm(dim=1).mean()
-        if spread < _POINT or effective_rank(fair) < _FLAT * first_rank:
-            raise FloatingPointError("the network collapses: it no longer tells nuclei apart")
-        return _auroc(_nearest(fair, known), _nearest(odd, known))
-
     schedule = Schedule(options.steps, _RATE, options.seed, _WARM_UP)
     trainer = Trainer(network, draw, method.loss, schedule, options.device)
     origin = {**options._asdict(), "learned_from": _digest(normal, start)}
     origin |= {"versions": str(versions()), "code": " ".join(code("fit_anomaly"))}
-    how = (trainer, validate, _EVERY, checkpoint, origin, start is not None, follow)
-    return train_afresh(*how)
+    return train_afresh(trainer, judge, _EVERY, checkpoint, origin, start is not None, follow)
+
+
+class _Judge:
+    """How well damaged nuclei are told from whole ones; stops a network that collapses.
+
+    Parameters
+    ----------
+    method : Method
+    network : Module
+        With its first weights; a copy is judged with others, it goes on learning.
+    known, fair, odd : Tensor, (n, 2, s, s)
+        Nuclei that are learned from, normal ones that are not, and damaged ones.
+    """
+
+    def __init__(
+        self, method: Method, network: nn.Module, known: Tensor, fair: Tensor, odd: Tensor
+    ):
+        self.method, self.network = method, copy.deepcopy(network)
+        self.parts = known, fair, odd
+        self.first_rank = effective_rank(in_parts(method.embed, self.network, fair))
+
+    def __call__(self, state: Mapping[str, Tensor]) -> float:
+        """Return the area under the ROC curve of weights."""
+        self.network.load_state_dict(state)
+        known, fair, odd = (in_parts(self.method.embed, self.network, p) for p in self.parts)
+        spread = (fair - fair.mean(0)).norm(dim=1).mean()
+        if spread < _POINT or effective_rank(fair) < _FLAT * self.first_rank:
+            raise FloatingPointError("the network collapses: it no longer tells nuclei apart")
+        return _auroc(_nearest(fair, known), _nearest(odd, known))
 
 
 def _damage(crops: Tensor, generator: torch.Generator) -> Tensor:

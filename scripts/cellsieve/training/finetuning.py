@@ -180,8 +180,7 @@ def _round(recipe, learning, judging, scenes, start, options, path, follow) -> C
         "code": " ".join(code(f"finetune_{recipe.engine}")),
         "versions": str(versions()),
     }
-    how = (trainer, validate, _EVERY, path, origin, start is not None, follow)
-    return train_afresh(*how)
+    return train_afresh(trainer, validate, _EVERY, path, origin, start is not None, follow)
 
 
 def _digest(
