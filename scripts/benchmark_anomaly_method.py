@@ -46,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     begun = time.perf_counter()
     network = None if args.method in HAND_MADE else _network(args, learned)
     method = args.method if network is None else "network"
-    model = build(learned, args.seed, False, method, network and network.describe)
+    model = build(learned, args.seed, False, method, network, localised=bool(network))
     if len(model.bank) < SMALLEST_BANK:
         raise UserError(f"{args.fields}: {model.notes[0]}")
     fitted = time.perf_counter()
-    scores = pd.concat([_score(row, model, network) for row in tested], ignore_index=True)
+    localise = _localiser(network, model)
+    scores = [_score(row, model, network, localise) for row in tested]
+    scores = pd.concat(scores, ignore_index=True)
     ended = time.perf_counter()
     with atomic(args.scores) as part:
         scores.to_parquet(part, index=False)
@@ -88,7 +90,15 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     return Network(METHODS[args.method], module.to(device).eval())
 
 
-def _score(row: dict[str, Any], model: Any, network: Any) -> Any:
+def _localiser(network: Any, model: Any) -> Any:
+    if network is None:
+        return None
+    from cellsieve.anomaly_networks.localisation import Localiser
+
+    return Localiser(network, model.windows)
+
+
+def _score(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
     """Score the nuclei of one field whose class is known."""
     import numpy as np
 
@@ -100,7 +110,7 @@ def _score(row: dict[str, Any], model: Any, network: Any) -> Any:
     describe = network and network.describe_and_score
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
         table = describe_field(
-            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe
+            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe, localise
         )
     scores = Bank(model.bank, model.signs).score(table)
     found = table[["field", "cell"]].assign(
@@ -109,8 +119,8 @@ def _score(row: dict[str, Any], model: Any, network: Any) -> Any:
         anomaly_score=scores.score,
         anomaly_p=conformal_p(scores.score, np.asarray(model.calibration["score"])),
     )
-    if "pretext" in table:
-        found["pretext"] = table["pretext"]
+    for name in {"pretext", "window"}.intersection(table):
+        found[name] = table[name]
     return found.merge(true_classes(row), on="cell")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cellsieve.choices import SURROUNDINGS
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.errors import UserError
 
@@ -40,17 +41,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="store_true",
         help="the fields are not known to be normal: leave out their extremes, calibrate nothing",
     )
+    options.add_argument(
+        "--surroundings",
+        default="specks",
+        choices=SURROUNDINGS,
+        help="what is unusual beside a nucleus: the brightest speck, or what a network localises",
+    )
     options.add_argument("--bank", required=True, help="output, .parquet")
     options.add_argument("--calibration", required=True, help="output, .parquet")
     options.add_argument("--thumbnails", required=True, help="output, .zarr.zip")
     options.add_argument("--signs", required=True, help="output, .json")
     options.add_argument("--record", required=True, help="output, .json")
     options.add_argument("--network-copy", help="output, .safetensors: the network, with the bank")
+    options.add_argument("--windows", help="output, .parquet: with --surroundings localised")
     args = options.parse_args(argv)
     if (args.method == "network") != bool(args.network) or bool(args.network) != bool(
         args.network_copy
     ):
         raise UserError("--method network, --network and --network-copy go together")
+    localised = args.surroundings != SURROUNDINGS[0]
+    if localised != bool(args.windows) or localised > bool(args.network):
+        raise UserError("--surroundings localised needs --network and --windows")
 
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
@@ -59,9 +70,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
-    describe = _network(args) if args.network else None
-    model = build(rows, args.seed, args.trim, args.method, describe)
-    write_model(model, args.bank, args.calibration, args.thumbnails, args.signs, rows)
+    network = _network(args) if args.network else None
+    model = build(rows, args.seed, args.trim, args.method, network, localised)
+    tables = (args.bank, args.calibration, args.thumbnails, args.signs, args.windows)
+    write_model(model, *tables, rows)
     if args.network:
         with atomic(args.network_copy) as part:
             shutil.copyfile(args.network, part)
@@ -76,7 +88,7 @@ def _network(args: Any) -> Any:
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    return load_network(args.network, choose_device(args.device)).describe
+    return load_network(args.network, choose_device(args.device))
 
 
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -84,7 +96,7 @@ def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]
     from cellsieve.provenance import code, file_sha256, versions
     from cellsieve.reference_model import FORMAT
 
-    names = ("bank", "calibration", "thumbnails", "signs", "network_copy")
+    names = ("bank", "calibration", "thumbnails", "signs", "network_copy", "windows")
     written = {name.removesuffix("_copy"): getattr(args, name) for name in names}
     return {
         "format": FORMAT,

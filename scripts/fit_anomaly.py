@@ -72,10 +72,15 @@ def _frozen(args: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _fitted(args: Any, follow: Any) -> tuple[Any, dict[str, Any]]:
+    import torch
+
     from cellsieve.anomaly_networks.files import load_start
     from cellsieve.anomaly_networks.fitting import Options, fit
+    from cellsieve.anomaly_networks.methods import METHODS
+    from cellsieve.anomaly_networks.networks import Backbone
     from cellsieve.devices import choose_device
     from cellsieve.manifest import read_manifest
+    from cellsieve.reference import SMALLEST_BANK
     from cellsieve.reference_crops import cut_reference_crops
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
@@ -83,12 +88,22 @@ def _fitted(args: Any, follow: Any) -> tuple[Any, dict[str, Any]]:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
     crops = cut_reference_crops(rows, args.seed)
     start = load_start(args.start, args.backbone) if args.start else None
+    about = {"nuclei": len(crops), "fields": [_field(row) for row in rows]}
+    if len(crops) < SMALLEST_BANK:
+        # no bank will be made of so few, and nothing scored
+        log.warning("%d normal nuclei: nothing is learned", len(crops))
+        torch.manual_seed(args.seed)
+        return METHODS[args.method].build(Backbone(args.backbone)).state_dict(), about
     device = choose_device(args.device)
     plan = Options(args.method, args.backbone, args.steps, args.seed, device)
     course = fit(crops, start, plan, args.checkpoint, follow)
     log.info("kept: the weights of step %d", course.step)
     kept = {"kept_step": course.step, "diverged": course.diverged}
-    return course.best, {"nuclei": len(crops), "device": device, **kept}
+    return course.best, {**about, "device": device, **kept}
+
+
+def _field(row: dict[str, Any]) -> dict[str, str]:
+    return {"field": row["field"], "image_sha256": row["quality"]["image_sha256"]}
 
 
 def _origin(args: Any) -> dict[str, Any]:

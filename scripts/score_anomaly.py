@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        describe = _describing(model.network, args) if model.network else None
-        table, described = _score(store["dapi"], nuclei, model, args.field, qc, describe)
+        views = _views(model, args) if model.network else (None, None)
+        name = model.name(args.field, qc["image_sha256"])
+        table, described = _score(store["dapi"], nuclei, model, name, qc, *views)
         _write_map(args.anomaly_map, nuclei, table)
     shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
     if shifts:
@@ -47,18 +48,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _describing(network: Path, args: Any) -> Any:
+def _views(model: Any, args: Any) -> tuple[Any, Any]:
+    """Return what describes crops and what looks at surroundings."""
     import torch
 
     from cellsieve.anomaly_networks.files import load_network
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    return load_network(network, choose_device(args.device)).describe
+    network = load_network(model.network, choose_device(args.device))
+    if model.windows is None:
+        return network.describe, None
+    from cellsieve.anomaly_networks.localisation import Localiser
+
+    return network.describe, Localiser(network, model.windows)
 
 
 def _score(
-    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], describe: Any
+    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], *views: Any
 ) -> tuple:
     import numpy as np
     import pandas as pd
@@ -71,7 +78,7 @@ def _score(
     if len(model.bank) < SMALLEST_BANK:
         unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
         return unscored.reindex(columns=list(ANOMALY)), unscored
-    described = describe_field(dapi, nuclei, field, qc, model.scale, describe)
+    described = describe_field(dapi, nuclei, field, qc, model.scale, *views)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
     if table.empty:
         return table, described

@@ -1,5 +1,6 @@
 """Small images of nuclei with known truth, drawn with numpy alone."""
 
+import hashlib
 import json
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ def write_stage(folder, dapi, labels, **qc):
         "pixel_size_um": None,
         "diameter_px": 24.0,
         "nuclear_intensity": PEAK,
-        "image_sha256": "0" * 64,
+        "image_sha256": hashlib.sha256(dapi.tobytes()).hexdigest(),
     }
     (folder / "qc.json").write_text(json.dumps(known | qc))
 

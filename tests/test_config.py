@@ -1,6 +1,7 @@
 """The configuration: what is refused and how, by the library and by the real command."""
 
 import copy
+import json
 import os
 
 import pytest
@@ -9,7 +10,7 @@ from checkout import ROOT
 
 from cellsieve.config import SCHEMA, as_flags, check_config
 from cellsieve.errors import UserError
-from cellsieve.plan import Plan
+from cellsieve.plan import MODEL, Plan
 
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
@@ -133,6 +134,7 @@ def test_flags_leave_out_what_is_null():
         (["channels=DAPI"], "configuration: channels is 'DAPI'"),
         (["fields=nowhere.tsv"], "nowhere.tsv: No such file or directory"),
         (["results=config.yaml/out"], "results is 'config.yaml/out', but config.yaml is a file"),
+        (["anomaly={surroundings: localised}"], "'localised', which needs a network, but"),
         (["anomaly={weights: in}"], "anomaly.weights is 'in', which has no bank.parquet"),
     ],
 )
@@ -142,6 +144,17 @@ def test_the_command_stops_before_any_job(checkout, options, message):
     assert message in done.stdout
     assert "Traceback" not in done.stdout
     assert not checkout.results.exists()
+
+
+@pytest.mark.parametrize("kind", ["network", "windows"])
+def test_a_frozen_model_has_what_its_record_names(tmp_path, kind):
+    for file in MODEL:
+        (tmp_path / file).write_text("{}")
+    anomaly = {"anomaly": {"weights": str(tmp_path)}}
+    config = merged(DEFAULTS, {"results": str(tmp_path / "results"), **anomaly})
+    (tmp_path / "record.json").write_text(json.dumps({"sha256": {kind: "0"}}))
+    with pytest.raises(UserError, match=f"anomaly.weights is .*, which has no {kind}"):
+        Plan(config)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -18,6 +18,7 @@ PACKAGE = {
     "yaml": "pyyaml",
     "ome_zarr": "ome-zarr",
     "segment_anything": "segment-anything",
+    "pytorch_grad_cam": "grad-cam",
     "torch": "pytorch",  # its name in conda
 }
 # needed at run time without an import of ours: decoders of tifffile, Parquet of pandas, and

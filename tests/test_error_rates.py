@@ -9,8 +9,15 @@ from scipy import ndimage
 from cellsieve.anomaly_calls import Limits, call_anomalies
 from cellsieve.describing import describe_field
 from cellsieve.measurement import measure_nuclei
+from cellsieve.nucleus_features import CAUSES
 from cellsieve.preprocessing import preprocess
-from cellsieve.reference import Bank, conformal_p, feature_columns, split_reference
+from cellsieve.reference import (
+    Bank,
+    conformal_p,
+    feature_columns,
+    prepare_bank,
+    split_reference,
+)
 from cellsieve.reference_nuclei import Scale
 from cellsieve.reference_shift import scale_shift, stain_shift
 from cellsieve.signs import fit_signs
@@ -73,7 +80,9 @@ def draws(found, count, random):
         reference = pd.concat([found[name] for name in chosen[:count]], ignore_index=True)
         split = split_reference(reference, seed)
         learned = reference[split.in_bank]
-        bank = Bank(learned, fit_signs(learned[feature_columns(learned, "f_")].to_numpy()))
+        bank = Bank(
+            prepare_bank(learned)[0], fit_signs(learned[feature_columns(learned, "f_")], CAUSES)
+        )
         calibration = bank.score(reference[~split.in_bank]).score
         yield bank, calibration, reference, [found[name] for name in chosen[count : count + 4]]
 

@@ -145,10 +145,22 @@ def test_wrong_weights_are_refused_in_one_line(rows, fitted, tmp_path):
         load_network(tmp_path / "bad.safetensors", "cpu")
 
 
-def test_too_few_nuclei_are_refused(tmp_path):
-    plan = Options("msc", "test_efficientnet", 5, 0, "cpu")
-    with pytest.raises(UserError, match="3 normal nuclei to fit a network to; allowed: at least"):
-        fit(np.zeros((3, 2, 64, 64), np.float16), None, plan, tmp_path / "c.pt", print)
+def test_too_few_nuclei_leave_scores_empty_with_the_reason(fields, rows, tmp_path):
+    (tmp_path / "list.tsv").write_text("\n".join(map(str, range(1, 13))))
+    few = [rows[0] | {"reference_nuclei": tmp_path / "list.tsv"}]
+    done = call("fit_anomaly", fit_arguments(tmp_path / "fit", few, "--method", "msc"))
+    assert done.returncode == 0, done.stderr
+    assert "normal nuclei: nothing is learned" in done.stderr
+    model = tmp_path / "model"
+    more = ["--method", "network", "--network", tmp_path / "fit" / FILES[0]]
+    more += ["--network-copy", model / "network.safetensors"]
+    done = call("build_reference", build_arguments(model, few, *more))
+    assert done.returncode == 0, done.stderr
+    assert "at least 40 are needed" in json.loads((model / "record.json").read_text())["notes"][0]
+    assert call("score_anomaly", score_arguments(fields / "n2", model)).returncode == 0
+    table = read_table(fields / "n2" / OUTPUTS[0])
+    assert len(table) > 20
+    assert table.drop(columns="cell").isna().all(axis=None)
 
 
 def test_a_network_that_collapses_is_stopped(tmp_path, monkeypatch, caplog):

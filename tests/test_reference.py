@@ -6,22 +6,33 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from cellsieve.errors import UserError
-from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p, split_reference, trim
+from cellsieve.reference import (
+    SMALLEST_BANK,
+    Bank,
+    conformal_p,
+    prepare_bank,
+    split_reference,
+    trim,
+)
 from cellsieve.reference_nuclei import read_label_list, zoom_factor
 
 
-def table(values, first=0, speck=0.0):
+def table(values, first=0, surroundings=0.0):
     values = np.asarray(values, float)
     frame = pd.DataFrame(values, columns=[f"f_{i}" for i in range(values.shape[1])])
     frame.insert(0, "id", [f"a:{first + i}" for i in range(len(values))])
-    return frame.assign(speck=speck)
+    return frame.assign(surroundings=surroundings)
+
+
+def bank_of(table):
+    return Bank(prepare_bank(table)[0])
 
 
 def test_two_nearest_by_hand():
     """Reference nuclei at -10, -9 … 10: standard deviation √(21² - 1) / √12; less counts half."""
     line = np.arange(-10, 11)[:, None]
     variance = (21**2 - 1) / 12
-    scores = Bank(table(line)).score(table([[3.25], [20.0], [-20.0]], first=100))
+    scores = bank_of(table(line)).score(table([[3.25], [20.0], [-20.0]], first=100))
     expected = [(0.25**2 + 0.75**2), (10**2 + 11**2), (10**2 + 11**2) / 4]
     assert scores.crop == pytest.approx(np.array(expected) / variance)
     assert scores.nearest.tolist() == [["a:13", "a:14"], ["a:20", "a:19"], ["a:0", "a:1"]]
@@ -29,7 +40,7 @@ def test_two_nearest_by_hand():
 
 def test_a_nucleus_in_the_bank_is_not_its_own_neighbour():
     line = table(np.arange(-10, 11)[:, None])
-    scores = Bank(line).score(line)
+    scores = bank_of(line).score(line)
     variance = (21**2 - 1) / 12
     # neighbours at 1 and 1; at the ends 1 and 2; below the middle at half of that
     expected = np.array([5 / 4, *[2 / 4] * 9, 1 + 1 / 4, *[2] * 9, 5]) / variance
@@ -40,7 +51,7 @@ def test_a_nucleus_in_the_bank_is_not_its_own_neighbour():
 def test_equals_leaving_each_out_by_brute_force():
     random = np.random.default_rng(0)
     values = random.normal(size=(60, 4)) * [1, 10, 100, 0] + 5  # one feature does not vary
-    bank = Bank(table(values))
+    bank = bank_of(table(values))
     spread = values.std(0)
     spread[3] = 1
     others = random.normal(size=(15, 4)) * [1, 10, 100, 0] + 5
@@ -57,7 +68,7 @@ def test_twins_count_though_they_lie_at_no_distance():
     """Two nuclei in the bank with the same features: each is the other's neighbour."""
     values = np.append(np.arange(30.0), [7, 7, 7])[:, None]
     line = table(values)
-    scores = Bank(line).score(line)
+    scores = bank_of(line).score(line)
     assert scores.crop[7] == 0
     assert "a:7" not in scores.nearest[7]
     assert scores.crop[30] == 0
@@ -66,8 +77,8 @@ def test_twins_count_though_they_lie_at_no_distance():
 def test_what_lies_beside_a_nucleus_counts_as_one_in_twenty_at_most():
     """Ordinary nuclei of the bank, and one far from it, beside specks of any brightness."""
     random = np.random.default_rng(2)
-    bank = Bank(table(random.normal(size=(199, 3)), speck=random.uniform(0, 0.1, 199)))
-    far = table([[0, 0, 0]] * 3 + [[9, 9, 9]] * 2, 1000, speck=[0.05, 0.2, 50, 0, 50])
+    bank = bank_of(table(random.normal(size=(199, 3)), surroundings=random.uniform(0, 0.1, 199)))
+    far = table([[0, 0, 0]] * 3 + [[9, 9, 9]] * 2, 1000, surroundings=[0.05, 0.2, 50, 0, 50])
     scores = bank.score(far)
     assert scores.surroundings.tolist() == [0.05, 0.2, 50, 0, 50]
     assert scores.score[1] == scores.score[2] == pytest.approx(np.log10(20))
@@ -75,9 +86,33 @@ def test_what_lies_beside_a_nucleus_counts_as_one_in_twenty_at_most():
     assert scores.score[3] == scores.score[4] > 2
 
 
+def test_a_large_bank_of_a_network_is_compared_with_a_coreset(monkeypatch):
+    """Unit vectors in a plane; the loss is how far any of them is from the nearest kept."""
+    monkeypatch.setattr("cellsieve.reference._CORE", 25)
+    angle = np.random.default_rng(3).uniform(0, 2 * np.pi, 200)
+    vectors = np.stack([np.cos(angle), np.sin(angle)], 1)
+    embedded = table(np.zeros((200, 2))).assign(e_000=vectors[:, 0], e_001=vectors[:, 1])
+    prepared, notes = prepare_bank(embedded)
+    core = prepared["core"].to_numpy()
+    assert core.sum() == 25
+    apart = cdist(vectors, vectors[core])
+    radius = apart.min(1).max()
+    assert radius < 2 * np.pi / 25
+    assert notes == [
+        "25 of the bank's 200 nuclei are compared with; none of the others is farther than"
+        f" {radius:.3f} from all of them"
+    ]
+    apart[apart < 1e-9] = np.inf  # itself
+    expected = (np.sort(apart, axis=1)[:, :2] ** 2).sum(1)
+    assert prepared["distance"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    scores = Bank(prepared).score(embedded)
+    assert scores.crop == pytest.approx(expected, abs=1e-6)
+    assert set(scores.nearest.ravel()) <= set(prepared["id"][core])
+
+
 def test_too_small_a_bank_is_refused():
     with pytest.raises(ValueError, match=str(SMALLEST_BANK)):
-        Bank(table(np.zeros((SMALLEST_BANK - 1, 2))))
+        bank_of(table(np.zeros((SMALLEST_BANK - 1, 2))))
 
 
 def test_p_by_hand():
@@ -112,7 +147,7 @@ def test_no_more_false_alarms_with_the_whole_bank():
     for _ in range(200):
         nuclei = table(random.standard_t(5, (300, 5)))
         bank, held_out, field = nuclei[:100], nuclei[100:200], nuclei[200:]
-        model = Bank(bank)
+        model = bank_of(bank)
         p = conformal_p(model.score(field).score, model.score(held_out).score)
         rates.append((p <= 0.1).mean())
     assert np.mean(rates) <= 0.1 + 3 * np.std(rates) / np.sqrt(len(rates))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,12 @@ OUTPUTS = ("anomaly.parquet", "anomaly_map.zarr.zip")
 SIDE, DIAMETER = 330, 24
 
 
-def write_field(folder, seed, count=40, *, large=0, **qc):
+def write_field(folder, seed, count=40, *, large=0, side=SIDE, **qc):
     """Write a field's stages; some nuclei of it may be twice as large as the others."""
-    drawn = draw_field((SIDE, SIDE), DIAMETER, count, seed, touching=0, background=0)
+    drawn = draw_field((side, side), DIAMETER, count, seed, touching=0, background=0)
     dapi, labels = np.maximum(drawn.image, 0), drawn.labels
     if large:
-        giants = draw_field((SIDE, SIDE), 2 * DIAMETER, large, seed + 99, touching=0, background=0)
+        giants = draw_field((side, side), 2 * DIAMETER, large, seed + 99, touching=0, background=0)
         covered = np.isin(labels, np.unique(labels[giants.labels > 0]))
         labels = np.where(covered, 0, labels)
         labels = np.where(giants.labels > 0, 1000 + giants.labels, labels)
@@ -211,6 +212,26 @@ def test_a_listed_nucleus_that_is_not_there_is_a_mistake(rows, tmp_path):
         build_reference.main(arguments)
 
 
+def test_another_image_of_the_same_name_is_another_field(rows, model, tmp_path):
+    """A nucleus is no neighbour of itself; its namesake of another run is."""
+    loaded = load_model(model)
+    field = loaded.bank["field"].iloc[0]
+    assert loaded.name("anything", loaded.images[field]) == field
+    assert loaded.name(field, "other") != field
+    assert loaded.name("p", "other") == "p"
+    folder = next(Path(one["qc"]).parent for one in rows if one["field"] == field)
+    copied = shutil.copytree(folder, tmp_path / field)
+    score_anomaly.main(score_arguments(copied, model))
+    table = read_table(copied / OUTPUTS[0]).merge(loaded.bank[["cell"]], on="cell")
+    itself = [f"{field}:{cell}" for cell in table["cell"]]
+    assert not (table["nearest_reference_1"] == itself).any()
+    qc = json.loads((copied / "qc.json").read_text())
+    (copied / "qc.json").write_text(json.dumps(qc | {"image_sha256": "0" * 64}))
+    score_anomaly.main(score_arguments(copied, model))
+    table = read_table(copied / OUTPUTS[0]).merge(loaded.bank[["cell"]], on="cell")
+    assert (table["nearest_reference_1"] == itself).all()
+
+
 def test_too_few_reference_nuclei_leave_scores_empty_with_the_reason(fields, tmp_path):
     write_field(tmp_path / "few", 5, 30)
     build_reference.main(build_arguments(tmp_path, [row(tmp_path / "few", "s")]))
@@ -340,8 +361,8 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
     [
         (lambda folder: (folder / "bank.parquet").unlink(), "bank.parquet"),
         (lambda folder: (folder / "record.json").write_text("{}"), "not the record"),
-        (lambda folder: (folder / "record.json").write_text('{"format": 3}'), "not the record"),
-        (lambda folder: (folder / "record.json").write_text('{"format": 2}'), "format 2, but"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 4}'), "not the record"),
+        (lambda folder: (folder / "record.json").write_text('{"format": 3}'), "format 3, but"),
         (lambda folder: (folder / "record.json").write_text("[]"), "not the record"),
         (lambda folder: (folder / "record.json").write_text("{"), "not the record"),
         (lambda folder: (folder / "record.json").unlink(), "not a reference model"),

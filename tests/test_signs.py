@@ -1,9 +1,11 @@
 """Exaggerated signs: what the classifiers must tell apart, whatever the units."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from cellsieve.signs import FOLDS, fit_signs
+from cellsieve.signs import FOLDS
+from cellsieve.signs import fit_signs as fit_table
 
 NEW = -1  # place of a nucleus that is not in the bank
 
@@ -15,6 +17,11 @@ def normal():
     size = rng.standard_normal(600)
     together = size + 0.15 * rng.standard_normal(600)
     return np.stack([size, together, rng.standard_normal(600)], 1)
+
+
+def fit_signs(normal, causes=None):
+    names = [f"f_{number}" for number in range(normal.shape[1])]
+    return fit_table(pd.DataFrame(normal, columns=names), causes or {})
 
 
 def odds(signs, rows):
@@ -77,3 +84,17 @@ def test_a_feature_that_never_varies_says_nothing(normal):
 def test_the_same_bank_gives_the_same_classifiers(normal):
     for one, other in zip(fit_signs(normal), fit_signs(normal.copy()), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_what_follows_from_a_cause_is_judged_together_with_it():
+    """A sum that follows from either of two features, beside three features of their own."""
+    rng = np.random.default_rng(5)
+    parts = rng.standard_normal((600, 2))
+    normal = np.column_stack([parts, parts.sum(1), rng.standard_normal((600, 3))])
+    # two deviations more of one part, everything else below the middle
+    grown = np.array([2.0, 0, 2, -1, -1, -1])
+    alone, known = (
+        odds(signs, grown)[0] - np.quantile(odds(signs, normal), 0.95)
+        for signs in (fit_signs(normal), fit_signs(normal, {"f_0": ["f_2"], "f_1": ["f_2"]}))
+    )
+    assert known > alone + 0.5

@@ -18,6 +18,7 @@ VIEWS = {  # column: what it is called in the table
     "anomaly_map": "surroundings",
     "anomaly_score": "joined",
     "pretext": "pretext",
+    "window": "window",
 }
 _FALSE_POSITIVES = (0.01, 0.05)
 _ALPHA = 0.05  # p up to which a nucleus counts as found

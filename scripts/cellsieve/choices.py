@@ -15,6 +15,9 @@ SOURCES = ("sam", "cellpose", "coarse")
 # anomaly methods without a network; the first is the default
 HAND_MADE = ("signs", "features")
 
+# what is looked at beside a nucleus: the brightest speck, or what a network finds in windows
+SURROUNDINGS = ("specks", "localised")
+
 # anomaly methods with one, see cellsieve.anomaly_networks.methods; the first fits nothing
 ANOMALY_NETWORKS = (
     "frozen",

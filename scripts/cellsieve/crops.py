@@ -50,25 +50,36 @@ def cut_crops(
             for s, length in zip(starts, view.shape, strict=True)
         ]
         region = tuple(slice(s + i.start, s + i.stop) for s, i in zip(starts, inside, strict=True))
-        own, other = _masks(nuclei, region, view.scale, label)
+        labels = sampled_labels(nuclei, region, view.scale)
+        own, other = labels == label, (labels > 0) & (labels != label)
         light = view[region] / max(intensity, 1e-6)
         crop[0][tuple(inside)] = light * _shown(own, other)
         crop[1][tuple(inside)] = own
     return crops
 
 
-def _masks(
-    nuclei: Any, region: tuple[slice, slice], scale: float, label: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a nucleus is, and where others are, in a region of the view."""
+def sampled_labels(
+    nuclei: Any, region: tuple[slice, slice], scale: float, step: int = 1
+) -> np.ndarray:
+    """Return the labels under the pixels of a region of a view.
+
+    Parameters
+    ----------
+    nuclei : array-like, (H, W), integer
+    region : tuple of slice
+        In pixels of the view, within it.
+    scale : float
+        Pixels of the view per pixel of ``nuclei``.
+    step : int
+        Only every so many pixels of the view.
+    """
     places = [
-        np.minimum(((np.arange(r.start, r.stop) + 0.5) / scale).astype(int), length - 1)
+        np.minimum(((np.arange(r.start, r.stop, step) + step / 2) / scale).astype(int), length - 1)
         for r, length in zip(region, nuclei.shape, strict=True)
     ]
     rows, cols = (slice(int(p[0]), int(p[-1]) + 1) for p in places)
     block = np.asarray(nuclei[rows, cols])
-    labels = block[np.ix_(places[0] - places[0][0], places[1] - places[1][0])]
-    return labels == label, (labels > 0) & (labels != label)
+    return block[np.ix_(places[0] - places[0][0], places[1] - places[1][0])]
 
 
 def _shown(own: np.ndarray, other: np.ndarray) -> np.ndarray:

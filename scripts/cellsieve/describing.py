@@ -17,6 +17,9 @@ _CHUNK = 256  # crops that are held at once
 
 # crops, (n, 2, s, s), to a table with a row a crop
 Describe = Callable[[np.ndarray], pd.DataFrame]
+# a field, its nuclei, their boxes, the ruler, the field's name and the counts of a typical
+# nucleus, to a table with a row a nucleus
+Localise = Callable[[Any, Any, pd.DataFrame, Ruler, tuple[str, float]], pd.DataFrame]
 
 
 def describe_field(
@@ -26,6 +29,7 @@ def describe_field(
     quality: dict[str, Any],
     scale: Scale,
     describe: Describe | None = None,
+    localise: Localise | None = None,
 ) -> pd.DataFrame:
     """Describe all nuclei of a field.
 
@@ -40,21 +44,27 @@ def describe_field(
         Of the reference.
     describe : callable, optional
         What a network says of crops, see `cellsieve.anomaly_networks.files.Network`.
+    localise : callable, optional
+        What a network says of the surroundings, see
+        `cellsieve.anomaly_networks.localisation.Localiser`; specks are looked for without it.
 
     Returns
     -------
     DataFrame
-        ``id, field, cell, f_*``, ``speck`` and the columns of ``describe``; no row
+        ``id, field, cell, f_*``, ``surroundings`` and the columns of ``describe``; no row
         when the field has no nucleus.
     """
     ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
     boxes = bounding_boxes(nuclei)
     table = nucleus_features(dapi, nuclei, ruler, boxes)
-    table["speck"] = brightest_specks(dapi, nuclei, ruler, boxes)
+    # given nuclei may be where the survey saw none
+    intensity = quality["nuclear_intensity"] or _TINY
+    if localise and len(boxes):
+        table = table.join(localise(dapi, nuclei, boxes, ruler, (field, intensity)))
+    else:
+        table["surroundings"] = brightest_specks(dapi, nuclei, ruler, boxes)
     if describe and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
-        # given nuclei may be where the survey saw none
-        intensity = quality["nuclear_intensity"] or _TINY
         crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)
         told = pd.concat([describe(some) for some in crops])
         table = table.join(told.set_axis(boxes.index))

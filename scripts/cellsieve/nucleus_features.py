@@ -11,6 +11,8 @@ from cellsieve.objects import Batch, batches
 
 _FINE, _COARSE = 0.03, 0.08  # scales of the chromatin texture, in diameters
 _TINY = 1e-6
+# more DNA makes a nucleus larger or brighter: either raises the content
+CAUSES = {"f_area": ("f_dna",), "f_intensity": ("f_dna",)}
 
 
 class Ruler(NamedTuple):

@@ -1,6 +1,7 @@
 """What the workflow must know of a run to plan it: its fields and where things lie."""
 
 import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ MODEL = (
     "record.json",
 )
 NETWORK = "network.safetensors"  # beside them, if a network describes the nuclei
+WINDOWS = "windows.parquet"  # and if it looks at what lies beside them
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
@@ -88,6 +90,7 @@ class Plan:
         check_config(config)
         _check_channels(config["channels"])
         _check_folders(config)
+        _check_anomaly(config["anomaly"])
         self.config = config
         sheet = read_sheet(config["fields"])
         self.warnings = sheet.warnings
@@ -233,13 +236,21 @@ class Plan:
 
     def model_files(self) -> list[str]:
         """Return the names of the files of the reference models that fields are scored against."""
-        return [*MODEL, NETWORK] if self.networked else [*MODEL]
+        return [*MODEL, *[NETWORK] * self.networked, *[WINDOWS] * self.localised]
 
     @property
     def networked(self) -> bool:
         """Whether a network describes the nuclei, the run's own or one of a frozen model."""
         given = self.config["anomaly"]["weights"]
         return Path(given, NETWORK).is_file() if given else bool(self.network())
+
+    @property
+    def localised(self) -> bool:
+        """Whether a network looks at what lies beside the nuclei."""
+        given = self.config["anomaly"]["weights"]
+        if given:
+            return Path(given, WINDOWS).is_file()
+        return self.config["anomaly"]["surroundings"] == "localised"
 
     def channel_flags(self) -> list[str]:
         """Return the channels as command-line words, DAPI first."""
@@ -372,13 +383,34 @@ def _check_folders(config: Mapping[str, Any]) -> None:
                 f"configuration: segmenter.network is {network!r}, but segmenter.weights are of"
                 f" {found!r}; allowed: null"
             )
-    weights = config["anomaly"]["weights"]
-    missing = [name for name in MODEL if weights and not Path(weights, name).is_file()]
-    if missing:
+
+
+def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
+    """Refuse surroundings that no network looks at, and weights that are no model."""
+    weights = anomaly["weights"]
+    if not weights:
+        if anomaly["surroundings"] == "localised" and anomaly["method"] in HAND_MADE:
+            raise UserError(
+                "configuration: anomaly.surroundings is 'localised', which needs a network, but"
+                f" anomaly.method is {anomaly['method']!r}; allowed: specks, or another method"
+            )
+        return
+    recorded = _recorded(Path(weights, "record.json"))
+    named = {"network": NETWORK, "windows": WINDOWS}
+    needed = [*MODEL, *(file for name, file in named.items() if name in recorded)]
+    if missing := [name for name in needed if not Path(weights, name).is_file()]:
         raise UserError(
             f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
             "allowed: the folder of a reference model, models/reference of another run"
         )
+
+
+def _recorded(path: Path) -> set[str]:
+    """Return the kinds of file that a record names; a job that reads it complains of its faults."""
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _cell(value: Any) -> Any:

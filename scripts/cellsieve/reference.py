@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from cellsieve.coreset import farthest_first
 from cellsieve.rarity import Rarity, join
 from cellsieve.signs import Signs
 
@@ -14,6 +15,7 @@ NEIGHBOURS = 2
 SMALLEST_BANK = 20
 _LESS = 0.5  # weight of having less of a sign of malignancy than normal nuclei
 _FAR = 5.0  # decades of rarity by distance from which distance alone is enough
+_CORE = 5000  # embedded nuclei that others are compared with, at most
 _TRIMMED = 0.1  # share of a slide's nuclei that its own bank leaves out
 
 
@@ -27,7 +29,7 @@ class Scores(NamedTuple):
         distances to the two nearest reference nuclei, among features or embeddings
         (Reiss & Hoshen, arXiv 2106.03844).
     surroundings : ndarray, (n,), float64
-        The brightest speck beside the nucleus.
+        What is unusual beside the nucleus: the brightest speck, or a network's map.
     score : ndarray, (n,), float64
         Both joined, in decades of rarity among the nuclei of the bank.
     nearest : ndarray of str, (n, 2)
@@ -46,9 +48,7 @@ class Bank:
     Parameters
     ----------
     table : DataFrame
-        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``speck``, and ``e_*`` where
-        a network has embedded them: then neighbours are searched there; at least
-        `SMALLEST_BANK` rows.
+        As `prepare_bank` gives it; at least `SMALLEST_BANK` rows.
     signs : Signs, optional
         What was learned from these very nuclei; without it the distance to the nearest
         ones is the score.
@@ -60,14 +60,15 @@ class Bank:
         embedded = feature_columns(table, "e_")
         self.columns = embedded or feature_columns(table, "f_")
         self.ids = table["id"].to_numpy(str)
-        values = table[self.columns].to_numpy(float)
+        self.core = self.ids[table["core"]]
         # unit vectors are compared as they are
-        self.standard = None if embedded else _standard(values)
-        self.search = _brute_force(values) if embedded else cKDTree(self._place(table)).query
+        self.standard = None if embedded else _standard(table[self.columns].to_numpy(float))
+        values = self._place(table[table["core"]])
+        self.search = _brute_force(values) if embedded else cKDTree(values).query
         self.signs = signs
-        self.distance_rarity = Rarity(self._neighbours(table)[0])
+        self.distance_rarity = Rarity(table["distance"])
         self.odds_rarity = Rarity(np.exp(self._log_odds(table))) if signs else None
-        self.speck_rarity = Rarity(table["speck"])
+        self.surroundings_rarity = Rarity(table["surroundings"])
 
     def score(self, table: pd.DataFrame) -> Scores:
         """Score nuclei; one that is itself in the bank is not compared with itself.
@@ -75,17 +76,17 @@ class Bank:
         Parameters
         ----------
         table : DataFrame
-            Columns ``id``, ``speck`` and the bank's ``f_*`` or ``e_*``.
+            Columns ``id``, ``surroundings`` and the bank's ``f_*`` or ``e_*``.
         """
-        crop, nearest = self._neighbours(table)
+        crop, nearest = self.neighbours(table)
         rarity = self.distance_rarity(crop)
         if self.signs:
             crop = self._log_odds(table)
             # far from all normal nuclei no classifier is to be trusted
             far = np.where(rarity >= _FAR, rarity, 0)
             rarity = np.maximum(self.odds_rarity(np.exp(crop)), far)
-        speck = table["speck"].to_numpy(float)
-        return Scores(crop, speck, join(rarity, self.speck_rarity(speck)), nearest)
+        beside = table["surroundings"].to_numpy(float)
+        return Scores(crop, beside, join(rarity, self.surroundings_rarity(beside)), nearest)
 
     def _log_odds(self, table: pd.DataFrame) -> np.ndarray:
         place = pd.Index(self.ids).get_indexer(table["id"])
@@ -100,14 +101,43 @@ class Bank:
         values = (values - middle) / scale
         return np.where(values < 0, _LESS * values, values)
 
-    def _neighbours(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def neighbours(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sum of the squared distances to the two nearest, (n,), and their names."""
         distance, index = self.search(self._place(table), NEIGHBOURS + 1)
-        itself = self.ids[index] == table["id"].to_numpy(str)[:, None]
+        itself = self.core[index] == table["id"].to_numpy(str)[:, None]
         # drop the nucleus itself where it was found, else the farthest
         dropped = np.where(itself.any(1), itself.argmax(1), NEIGHBOURS)
         kept = np.arange(NEIGHBOURS + 1) != dropped[:, None]
         shape = (len(table), NEIGHBOURS)
-        return (distance[kept].reshape(shape) ** 2).sum(1), self.ids[index][kept].reshape(shape)
+        return (distance[kept].reshape(shape) ** 2).sum(1), self.core[index][kept].reshape(shape)
+
+
+def prepare_bank(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Choose the nuclei that others are compared with, and compare all of the bank with them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``surroundings``, and ``e_*`` where
+        a network has embedded the nuclei: then neighbours are searched there.
+
+    Returns
+    -------
+    table : DataFrame
+        With ``core``, whether a nucleus may be a neighbour: of more than 5,000 vectors a
+        coreset; and ``distance``, the sum of the squared distances to the two nearest others.
+    notes : list of str
+        What is lost with a coreset.
+    """
+    vectors = table[feature_columns(table, "e_")].to_numpy(np.float32)
+    core, notes = np.ones(len(table), bool), []
+    if vectors.shape[1] and len(table) > _CORE:
+        places, radius = farthest_first(vectors, _CORE)
+        core = np.isin(np.arange(len(table)), places)
+        share = f"{_CORE} of the bank's {len(table)} nuclei are compared with"
+        notes = [f"{share}; none of the others is farther than {radius:.3f} from all of them"]
+    prepared = table.assign(core=core, distance=0.0)
+    return prepared.assign(distance=Bank(prepared).neighbours(table)[0]), notes
 
 
 def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,9 @@
 """Build, write and read the reference model of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,25 +14,36 @@ from tqdm import tqdm
 from cellsieve.describing import Describe, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
+from cellsieve.nucleus_features import CAUSES
 from cellsieve.objects import bounding_boxes
 from cellsieve.provenance import file_sha256
-from cellsieve.reference import SMALLEST_BANK, Bank, feature_columns, split_reference, trim
+from cellsieve.reference import (
+    SMALLEST_BANK,
+    Bank,
+    feature_columns,
+    prepare_bank,
+    split_reference,
+    trim,
+)
 from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
 from cellsieve.signs import Signs, fit_signs
 from cellsieve.stores import create_zip, open_labels, open_zip
 
-FORMAT = 3  # of what bank and calibration hold; models of another one are refused
+FORMAT = 4  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
 NETWORK = "network.safetensors"
+WINDOWS = "windows.parquet"
 _FILES = {
     "bank": "bank.parquet",
     "calibration": "calibration.parquet",
     "thumbnails": "thumbnails.zarr.zip",
     "signs": "signs.json",
     "network": NETWORK,  # of a model whose nuclei a network has embedded
+    "windows": WINDOWS,  # where it looks at their surroundings, too
 }
+_OPTIONAL = ("network", "windows")
 _NO_NUCLEI = pd.DataFrame(
     {name: pd.Series(dtype=str) for name in ("id", "field", "slide")}
     | {"cell": pd.Series(dtype=np.int64)}
@@ -45,7 +57,7 @@ class ReferenceModel(NamedTuple):
     Attributes
     ----------
     bank : DataFrame
-        Columns ``id, field, slide, cell, f_*``, ``speck`` and, of a network, ``e_*``,
+        Columns ``id, field, slide, cell, f_*``, ``surroundings`` and, of a network, ``e_*``,
         one row a nucleus.
     calibration : DataFrame
         ``id, f_*, score`` of reference nuclei that the bank does not hold.
@@ -58,6 +70,10 @@ class ReferenceModel(NamedTuple):
         What the method ``signs`` learned from the bank.
     network : Path or None
         Weights of the network that embedded the bank.
+    windows : DataFrame or None
+        Of the bank's fields, where the network looks at surroundings.
+    images : dict of str to str
+        SHA-256 of the image of each reference field.
     """
 
     bank: pd.DataFrame
@@ -67,6 +83,22 @@ class ReferenceModel(NamedTuple):
     notes: list[str]
     signs: Signs | None = None
     network: Path | None = None
+    windows: pd.DataFrame | None = None
+    images: Mapping[str, str] = MappingProxyType({})
+
+    def name(self, field: str, image_sha256: str) -> str:
+        """Return what the model calls a field; no field of another run passes for one of its own.
+
+        Parameters
+        ----------
+        field : str
+            What the run calls it.
+        image_sha256 : str
+        """
+        if self.images.get(field) == image_sha256:
+            return field
+        same = [name for name, digest in self.images.items() if digest == image_sha256]
+        return [*same, f"{field} of another run" if field in self.images else field][0]
 
 
 def build(
@@ -74,7 +106,8 @@ def build(
     seed: int,
     trimmed: bool,
     method: str = "signs",
-    describe: Describe | None = None,
+    network: Any = None,
+    localised: bool = False,
 ) -> ReferenceModel:
     """Describe the reference nuclei and divide them in bank and calibration.
 
@@ -90,20 +123,29 @@ def build(
         calibrate nothing.
     method : str
         ``signs`` learns what abnormal nuclei would be; otherwise distance counts.
-    describe : callable, optional
-        As `cellsieve.describing.describe_field` takes it.
+    network : cellsieve.anomaly_networks.files.Network, optional
+    localised : bool
+        Surroundings are what the network sees in windows, not the brightest speck.
     """
     usable = [row for row in rows if row["quality"]["diameter_px"]]
     scale = reference_scale(usable)
     described = [
-        _describe(row, scale, describe)
+        _describe(row, scale, network and network.describe)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
     described = [table for table in described if len(table)]
     table = pd.concat(described, ignore_index=True) if described else _NO_NUCLEI
     bank, rest, split_by, notes = _divide(table, seed, trimmed)
-    normal = bank[feature_columns(bank, "f_")].to_numpy(float)
-    signs = fit_signs(normal) if method == "signs" and len(bank) else None
+    windows = None
+    if localised and len(bank):
+        bank, rest, windows = _localised(usable, scale, network, bank, rest)
+        if windows.empty:
+            notes.append("too few reference fields: surroundings are not looked at")
+    if len(bank):
+        bank, lost = prepare_bank(bank)
+        notes += lost
+    normal = bank[feature_columns(bank, "f_")]
+    signs = fit_signs(normal, CAUSES) if method == "signs" and len(bank) else None
     calibration = _NO_SCORES
     if len(rest):
         scores = Bank(bank, signs).score(rest)
@@ -113,7 +155,21 @@ def build(
     if 0 < unknown < len(usable):
         share = f"{unknown} of {len(usable)}"
         notes.append(f"{share} reference fields have no pixel size: sizes are in pixels")
-    return ReferenceModel(bank, calibration, scale, split_by, notes, signs)
+    return ReferenceModel(bank, calibration, scale, split_by, notes, signs, windows=windows)
+
+
+def _localised(
+    rows: Sequence[dict[str, Any]], scale: Scale, network: Any, *parts: pd.DataFrame
+) -> tuple[pd.DataFrame, ...]:
+    """Return bank and calibration with what windows say of surroundings, and the bank's windows."""
+    from cellsieve.anomaly_networks.localisation import Localiser
+    from cellsieve.reference_windows import describe_reference, localise_reference
+
+    learned = [row for row in rows if row["field"] in set(parts[0]["field"])]
+    windows = describe_reference(learned, scale, network)
+    localiser = Localiser(network, windows)
+    looked = (localise_reference(rows, scale, localiser, part) for part in parts)
+    return *looked, windows
 
 
 def _divide(
@@ -139,6 +195,7 @@ def write_model(
     calibration: str,
     thumbnails: str,
     signs: str,
+    windows: str | None,
     rows: Sequence[dict[str, Any]],
 ) -> None:
     """Write the model's tables, and a picture of every nucleus in its bank.
@@ -146,12 +203,15 @@ def write_model(
     Parameters
     ----------
     model : ReferenceModel
-    bank, calibration, thumbnails, signs : path-like
-        Outputs.
+    bank, calibration, thumbnails, signs, windows : path-like
+        Outputs; the last one only where surroundings are looked at by windows.
     rows : sequence of dict
         As for `build`; the pictures are cut from their fields.
     """
-    for path, table in ((bank, model.bank), (calibration, model.calibration)):
+    tables = {bank: model.bank, calibration: model.calibration}
+    if windows:
+        tables[windows] = _NO_NUCLEI[["field"]] if model.windows is None else model.windows
+    for path, table in tables.items():
         with atomic(path) as part:
             table.reset_index(drop=True).to_parquet(part, index=False)
     learned = model.signs and {name: v.tolist() for name, v in model.signs._asdict().items()}
@@ -190,20 +250,24 @@ def load_model(folder: Path | str) -> ReferenceModel:
                 f"{folder}: a reference model of format {record['format']}, but this cellsieve"
                 f" reads {FORMAT}; learn it again from its reference fields"
             )
-        embedded = "network" in record["sha256"]
-        for name, file in _FILES.items():
-            if name == "network" and not embedded:
-                continue
-            if file_sha256(folder / file) != record["sha256"][name]:
-                raise UserError(f"{folder}/{file} is not the file that record.json names")
+        present = {
+            name: folder / file
+            for name, file in _FILES.items()
+            if name not in _OPTIONAL or name in record["sha256"]
+        }
+        for name, file in present.items():
+            if file_sha256(file) != record["sha256"][name]:
+                raise UserError(f"{file} is not the file that record.json names")
         return ReferenceModel(
-            pd.read_parquet(folder / _FILES["bank"]),
-            pd.read_parquet(folder / _FILES["calibration"]),
+            pd.read_parquet(present["bank"]),
+            pd.read_parquet(present["calibration"]),
             Scale(record["diameter_px"], record["pixel_size_um"]),
             record["split_by"],
             record["notes"],
-            _read_signs(folder / _FILES["signs"]),
-            folder / NETWORK if embedded else None,
+            _read_signs(present["signs"]),
+            present.get("network"),
+            pd.read_parquet(present["windows"]) if "windows" in present else None,
+            {known["field"]: known["image_sha256"] for known in record["fields"]},
         )
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a reference model: no {error.filename}") from error

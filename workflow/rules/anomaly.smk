@@ -70,6 +70,7 @@ rule build_reference:
         signs=out("{scope}/reference/signs.json"),
         record=out("{scope}/reference/record.json"),
         network=out("{scope}/reference/network.safetensors") if RUN.network() else [],
+        windows=out("{scope}/reference/windows.parquet") if RUN.localised else [],
     log:
         out("logs/build_reference/{scope}.log"),
     benchmark:
@@ -88,6 +89,7 @@ rule build_reference:
         network=lambda wildcards, input, output: (
             ["--method", "network", "--network", input.network]
             + ["--network-copy", output.network]
+            + (["--surroundings", "localised", "--windows", output.windows] if output.windows else [])
             if input.network
             else ["--method", config["anomaly"]["method"]]
         ),

@@ -16,20 +16,19 @@ from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
 from cellsieve.anomaly_networks.fpi import interpolate
 from cellsieve.anomaly_networks.methods import METHODS, Method, in_parts
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
-from cellsieve.errors import UserError
 from cellsieve.provenance import code, versions
 from cellsieve.training.course import Course, train_afresh
 from cellsieve.training.trainer import Schedule, Trainer
 
 log = logging.getLogger(__name__)
 
-FEWEST = 40  # normal nuclei that something can be learned from
 COLUMNS = ("step", "loss", "figure", "synthetic anomalies told")
 _PICTURES = 32  # normal crops of a step
 _RATE = 3e-4
 _EVERY = 50  # steps between validations
 _WARM_UP = 30  # steps
-_JUDGING = 5  # one crop in so many
+_JUDGING = 5  # one crop in so many,
+_JUDGED, _KNOWN = 500, 1000  # but no more, beside so many that are learned from
 # where a network no longer tells nuclei apart: its share of the first effective rank, and the mean
 # distance of unit vectors from their middle
 _FLAT, _POINT = 0.1, 0.01
@@ -64,7 +63,7 @@ def fit(
     Parameters
     ----------
     crops : ndarray, (n, 2, s, s), float16
-        As `cellsieve.crops.cut_crops` gives them; at least `FEWEST`.
+        As `cellsieve.crops.cut_crops` gives them; at least 10.
     start : mapping of str to Tensor, or None
         First weights of the backbone.
     options : Options
@@ -81,20 +80,14 @@ def fit(
 
     Raises
     ------
-    UserError
-        With too few crops.
     TrainingError
         If the training diverged or collapsed before it learned anything.
     """
-    if len(crops) < FEWEST:
-        raise UserError(
-            f"{len(crops)} normal nuclei to fit a network to; allowed: at least {FEWEST},"
-            " or anomaly.method: features or frozen"
-        )
     method = METHODS[options.method]
     normal = torch.from_numpy(crops.astype(np.float32))
     order = torch.randperm(len(normal), generator=_generator(options.seed, "split"))
-    judging, learning = normal[order].split([held := len(order) // _JUDGING, len(order) - held])
+    held = min(len(order) // _JUDGING, _JUDGED)
+    judging, learning = normal[order].split([held, len(order) - held])
     torch.manual_seed(options.seed)
     network = method.build(Backbone(options.backbone))
     if start:
@@ -103,7 +96,7 @@ def fit(
     if isinstance(network, Embedding):
         network.settle(in_parts(method.embed, network, learning))
     damaged = _damage(judging, _generator(options.seed, "damage"))
-    judge = _Judge(method, network, learning, judging, damaged)
+    judge = _Judge(method, network, learning[:_KNOWN], judging, damaged)
 
     def draw(step: int) -> Any:
         generator = _generator(options.seed, f"step {step}")

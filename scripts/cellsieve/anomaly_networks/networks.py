@@ -39,6 +39,7 @@ class Backbone(nn.Module):
         self.tokens = name.startswith(_VISION_TRANSFORMERS)
         # of a ViT the class token as it leaves the last block
         fitted = {"img_size": SIDE, "patch_size": _PATCH, "final_norm": False}
+        fitted["dynamic_img_size"] = True  # windows are larger than crops
         options = fitted if self.tokens else {}
         try:
             self.body = timm.create_model(name, num_classes=0, in_chans=3, **options)
@@ -50,6 +51,17 @@ class Backbone(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """Describe crops, (b, 2, h, w), by features, (b, width)."""
         return self.body(_seen(crops))
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The last layer that still knows where things are.
+
+        Of a transformer what follows the last block's first norm reaches the class
+        token alone: the places have no gradient there.
+        """
+        if self.tokens:
+            return self.body.blocks[-1].norm1
+        return self.body.get_submodule(self.body.feature_info[-1]["module"])
 
     def plane(self, crops: Tensor) -> Tensor:
         """Return the last plane of features, (b, width, h / stride, w / stride)."""

@@ -1,0 +1,232 @@
+"""Multi-level anomaly localisation (FMIC-AI): where in a window lies what makes it abnormal."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_grad_cam import GradCAMPlusPlus
+from skimage.segmentation import expand_labels
+from skimage.transform import resize
+from torch import Tensor, nn
+
+from cellsieve.anomaly_networks.files import Network
+from cellsieve.anomaly_networks.windows import CELL, WINDOW, Windows, lay_windows
+from cellsieve.crops import DIAMETER, sampled_labels
+from cellsieve.nucleus_features import Ruler
+from cellsieve.reference import NEIGHBOURS, feature_columns
+from cellsieve.surroundings import REACH
+
+_TINY = 1e-12  # squared distance below which a window is in the bank
+
+
+class Localised(NamedTuple):
+    """What windows say of a field.
+
+    Attributes
+    ----------
+    heat : ndarray, (h, w), float32
+        A pixel is `CELL` pixels of the view.
+    scores : ndarray, (n,), float64
+        Of the windows: sum of the squared distances to the two nearest of the reference; NaN
+        without so many.
+    """
+
+    heat: np.ndarray
+    scores: np.ndarray
+
+
+class Localiser:
+    """Finds what makes the windows of a field unlike those of the reference.
+
+    Parameters
+    ----------
+    network : Network
+    bank : DataFrame
+        As `describe_windows` gives them, of reference fields.
+    """
+
+    def __init__(self, network: Network, bank: pd.DataFrame):
+        self.network, self.bank = network, bank
+        device = next(network.module.parameters()).device
+        vectors = bank[feature_columns(bank, "e_")].to_numpy(np.float32)
+        self.vectors = torch.from_numpy(vectors).to(device)
+
+    def __call__(
+        self, dapi: Any, nuclei: Any, boxes: pd.DataFrame, ruler: Ruler, about: tuple[str, float]
+    ) -> pd.DataFrame:
+        """Say of each nucleus what the windows show of it.
+
+        Parameters
+        ----------
+        dapi, nuclei : array-like, (H, W)
+        boxes : DataFrame
+            Of all nuclei, indexed by label.
+        ruler : Ruler
+        about : tuple of str and float
+            Name of the field, and the counts of a typical nucleus.
+
+        Returns
+        -------
+        DataFrame
+            ``surroundings``, the map's integral over the nucleus and what is nearest to it, and
+            ``window``, the highest score of the windows that hold its middle; indexed by label.
+        """
+        windows = lay_windows(dapi, nuclei, ruler, about[1])
+        heat, scores = self.look(windows, about[0])
+        middle = boxes[["y0", "x0"]].to_numpy() + boxes[["y1", "x1"]].to_numpy()
+        table = pd.DataFrame({"window": windows.highest(scores, middle / 2)}, boxes.index)
+        return table.assign(surroundings=integrate(heat, windows, boxes.index))
+
+    def look(self, windows: Windows, field: str) -> Localised:
+        """Map what is unlike the reference in all windows of a field; where they overlap, the most.
+
+        Windows of the bank that overlap a window are none of its neighbours.
+        """
+        shape = [-(-length // CELL) for length in windows.view.shape]
+        heat, scores = np.zeros(shape, np.float32), np.full(len(windows.starts), np.nan)
+        with RawGradCam(self.network) as cam:
+            for number, start in enumerate(windows.starts):
+                strangers = self._strangers(field, start)
+                if len(strangers) < NEIGHBOURS:
+                    continue
+                target = _Nearest(self.vectors[strangers])
+                plane = cam(torch.from_numpy(windows.cut(start))[None], [target])[0]
+                scores[number] = target.score
+                there = heat[tuple(slice(at // CELL, (at + WINDOW) // CELL) for at in start)]
+                plane = target.score * plane[: there.shape[0], : there.shape[1]]
+                np.maximum(there, plane, out=there)
+        return Localised(heat, scores)
+
+    def enough(self) -> bool:
+        """Whether every window of the bank has neighbours in it."""
+        places = self.bank[["field", "y0", "x0"]].itertuples(index=False)
+        return all(len(self._strangers(field, at)) >= NEIGHBOURS for field, *at in places)
+
+    def _strangers(self, field: str, start: tuple[int, int]) -> Tensor:
+        """Return the places of the bank's windows that may be neighbours of a window."""
+        near = (self.bank[["y0", "x0"]] - start).abs().lt(WINDOW).all(axis=1)
+        return torch.from_numpy(np.flatnonzero(~(near & (self.bank["field"] == field))))
+
+
+class _Nearest:
+    """Score of a window, its two nearest of the bank held fixed.
+
+    The logarithm is what has gradients: a score in another unit gives the same map.
+    """
+
+    def __init__(self, vectors: Tensor):
+        self.vectors = vectors
+        self.score = np.nan
+
+    def __call__(self, z: Tensor) -> Tensor:
+        distance = ((self.vectors - z.detach()) ** 2).sum(1)
+        nearest = self.vectors[distance.topk(NEIGHBOURS, largest=False).indices]
+        score = ((z - nearest) ** 2).sum()
+        self.score = score.item()
+        return torch.log(score + _TINY)
+
+
+class RawGradCam(GradCAMPlusPlus):
+    """Grad-CAM++ of an embedding, as it is: nothing is stretched to 0 and 1.
+
+    Parameters
+    ----------
+    network : Network
+
+    References
+    ----------
+    Chattopadhay et al., Grad-CAM++, WACV 2018, eq. 19.
+    """
+
+    def __init__(self, network: Network):
+        backbone = network.module.backbone
+        model = _Embedding(network)
+        # gradients are followed no further than the layer that is looked at
+        model.requires_grad_(False)
+        layer = backbone.last_layer.requires_grad_(True)
+        self.backbone, self.seen = backbone, (0, 0)
+        super().__init__(model, [layer], self._plane if backbone.tokens else None)
+
+    def forward(
+        self, crops: Tensor, targets: Sequence[Callable[[Tensor], Tensor]], *_: Any
+    ) -> np.ndarray:
+        """Return the maps of windows, (b, h / CELL, w / CELL), each of its own target."""
+        self.seen = tuple(crops.shape[-2:])
+        return super().forward(crops, list(targets))
+
+    def __exit__(self, *_: Any) -> None:
+        """Let go of the layer; an error stays one, where the library drops some."""
+        self.activations_and_grads.release()
+
+    def _plane(self, tokens: Tensor) -> Tensor:
+        return self.backbone.unrolled(tokens, self.seen)
+
+    def get_cam_weights(self, *args: Any) -> np.ndarray:
+        """Weigh the channels; where the activations sum to less than nothing there is no weight."""
+        activations, gradients = args[-2:]
+        total = activations.sum((2, 3), keepdims=True)
+        divisor = 2 + total * gradients
+        share = np.divide(1, divisor, out=np.zeros_like(gradients), where=divisor > 0)
+        return (share * np.maximum(gradients, 0)).sum((2, 3))
+
+    def compute_cam_per_layer(self, crops: Tensor, targets: Any, _: bool) -> list[np.ndarray]:
+        """Return the map of the one layer."""
+        activations, gradients = (
+            values[0].numpy()
+            for values in (
+                self.activations_and_grads.activations,
+                self.activations_and_grads.gradients,
+            )
+        )
+        planes = self.get_cam_image(crops, None, targets, activations, gradients)
+        shape = [length // CELL for length in self.seen]
+        return [np.stack([resize(np.maximum(plane, 0), shape, order=1) for plane in planes])]
+
+    def aggregate_multi_layers(self, maps: list[np.ndarray]) -> np.ndarray:
+        """Return the map of the one layer as it is."""
+        return maps[0]
+
+
+class _Embedding(nn.Module):
+    """What a network makes of windows."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.module, self.method = network.module, network.method
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.method.embed(self.module, crops)
+
+
+def describe_windows(network: Network, windows: Windows, field: str) -> pd.DataFrame:
+    """Describe the windows of a reference field.
+
+    Returns
+    -------
+    DataFrame
+        ``field, y0, x0`` (in pixels of the view) and ``e_*``.
+    """
+    vectors = pd.concat([network.describe(windows.cut(start)[None]) for start in windows.starts])
+    vectors = vectors.reset_index(drop=True)
+    places = pd.DataFrame(windows.starts, columns=["y0", "x0"])
+    return pd.concat([places, vectors], axis=1).assign(field=field)
+
+
+def integrate(heat: np.ndarray, windows: Windows, cells: pd.Index) -> pd.Series:
+    """Sum a map over each nucleus dilated by half a diameter, less its neighbours'.
+
+    Parameters
+    ----------
+    heat : ndarray, (h, w)
+    windows : Windows
+    cells : Index of int
+        Labels, ascending.
+    """
+    whole = tuple(slice(0, CELL * length) for length in heat.shape)
+    labels = sampled_labels(windows.nuclei, whole, windows.view.scale, CELL)
+    number = np.searchsorted(np.append(0, cells), labels)
+    claims = expand_labels(number, REACH * DIAMETER / CELL)
+    sums = np.bincount(claims.ravel(), heat.ravel(), len(cells) + 1)[1:]
+    return pd.Series(sums * (CELL / DIAMETER) ** 2, cells)

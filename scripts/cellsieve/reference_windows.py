@@ -1,0 +1,76 @@
+"""The windows of the reference, and what a network makes of the surroundings of its nuclei."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cellsieve.anomaly_networks.files import Network
+from cellsieve.anomaly_networks.localisation import Localiser, describe_windows
+from cellsieve.anomaly_networks.windows import lay_windows
+from cellsieve.nucleus_features import Ruler
+from cellsieve.objects import bounding_boxes
+from cellsieve.reference_nuclei import Scale, zoom_factor
+from cellsieve.stores import open_labels, open_zip
+
+_TINY = 1e-6
+
+
+def describe_reference(
+    rows: Sequence[dict[str, Any]], scale: Scale, network: Network
+) -> pd.DataFrame:
+    """Describe the windows of fields whose nuclei are in the bank.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `cellsieve.reference_model.build` takes them.
+    scale : Scale
+    network : Network
+
+    Returns
+    -------
+    DataFrame
+        As `cellsieve.anomaly_networks.localisation.describe_windows` gives them; no row
+        where a window of the reference itself would have too few neighbours.
+    """
+    tables = []
+    for row in rows:
+        with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
+            windows = lay_windows(store["dapi"], nuclei, _ruler(row, scale), _intensity(row))
+            tables.append(describe_windows(network, windows, row["field"]))
+    table = pd.concat(tables, ignore_index=True)
+    return table if Localiser(network, table).enough() else table.iloc[:0]
+
+
+def localise_reference(
+    rows: Sequence[dict[str, Any]], scale: Scale, localiser: Localiser, nuclei: pd.DataFrame
+) -> pd.DataFrame:
+    """Return described nuclei of the reference with what windows say of their surroundings.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    scale : Scale
+    localiser : Localiser
+    nuclei : DataFrame
+        Columns ``field, cell``.
+    """
+    tables = []
+    for row in rows:
+        table = nuclei[nuclei["field"] == row["field"]]
+        with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as labels:
+            about = (row["field"], _intensity(row))
+            boxes = bounding_boxes(labels)
+            found = localiser(store["dapi"], labels, boxes, _ruler(row, scale), about)
+        seen = found.loc[table["cell"]].set_axis(table.index)
+        tables.append(table.assign(**seen))
+    return pd.concat(tables).loc[nuclei.index]
+
+
+def _ruler(row: dict[str, Any], scale: Scale) -> Ruler:
+    return Ruler(scale.diameter, zoom_factor(row["quality"]["pixel_size_um"], scale.pixel_size_um))
+
+
+def _intensity(row: dict[str, Any]) -> float:
+    return row["quality"]["nuclear_intensity"] or _TINY
