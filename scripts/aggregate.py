@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellsieve.cli import existing_file, parser, positive, run
+from cellsieve.cli import existing_file, parser, positive, run, whole
 from cellsieve.errors import UserError
 
 log = logging.getLogger("aggregate")
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from cellsieve.aggregation import fields_table, join_tables, slide_volumes, totals_table
-    from cellsieve.false_cacs import error_rate
+    from cellsieve.false_cacs import Rule, error_rate
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
     from cellsieve.table_schema import table_schema
@@ -39,8 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%s: %d bytes of rows from %d fields", args.cells, written, len(rows))
     fields = fields_table(rows)
     normal = fields[[row["reference"] == "yes" for row in rows]].dropna(subset="cac")
-    errors = error_rate(normal.to_dict("records"), args.simulated_false_cac)
-    log.info("false CACs: %d of %d normal nuclei, %s", *errors)
+    rule = Rule(args.probes, args.min_gain_probes, args.split_diameters)
+    errors = error_rate(normal.to_dict("records"), args.simulated_false_cac, rule)
+    if errors:
+        log.info("false CACs: %d of %d normal nuclei, %s", *errors)
+    else:
+        log.warning("the rate of false CACs is unknown: no patient can be aberrant")
     about = slide_volumes(rows), errors, args.min_cac, args.min_assessable
     for path, table in (
         (args.fields_table, fields),
@@ -73,7 +77,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--fields-table", type=Path, required=True, help="fields, to write (CSV)")
     p.add_argument("--slides", type=Path, required=True, help="slides, to write (CSV)")
     p.add_argument("--patients", type=Path, required=True, help="patients, to write (CSV)")
-    options = p.add_argument_group("options of section calls")
+    p.add_argument("--probes", type=whole, default=0, help="how many there are")
+    options = p.add_argument_group("options of section calls, as for call_slide.py")
     options.add_argument(
         "--min-cac", type=positive, default=3, help="CACs without which no patient is aberrant"
     )
@@ -81,8 +86,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--min-assessable",
         type=positive,
         default=1000,
-        help="nuclei assessed for signals without which no patient has none found",
+        help="nuclei assessed for CACs without which no patient has none found",
     )
+    options.add_argument("--min-gain-probes", type=positive, default=2)
+    options.add_argument("--split-diameters", type=float, default=1.5)
     return p.parse_args(argv)
 
 

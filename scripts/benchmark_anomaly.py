@@ -28,14 +28,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from cellsieve.anomaly_benchmark import figures, summarise
+    from cellsieve.anomaly_gain import BASELINE, gains
     from cellsieve.files import atomic
 
     told = ("method", "backbone", "seed", "steps", "seconds_fit", "seconds_field")
+    records = [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.records]
+    runs = [
+        ({name: known[name] for name in told}, pd.read_parquet(scores))
+        for scores, known in zip(args.scores, records, strict=True)
+    ]
+    base = next((scores for about, scores in runs if about["method"] == BASELINE), None)
     table = []
-    for scores, record in zip(args.scores, args.records, strict=True):
-        known = json.loads(Path(record).read_text(encoding="utf-8"))
-        about = {name: known[name] for name in told}
-        table += [{**about, **found} for found in figures(pd.read_parquet(scores))]
+    for about, scores in runs:
+        gained = {} if base is None or base is scores else gains(scores, base)
+        for found in figures(scores):
+            more = gained.get(found["class"], {}) if found["view"] == "joined" else {}
+            table.append({**about, **found, **more})
     with atomic(args.table) as part:
         summarise(pd.DataFrame(table)).to_csv(part, index=False, float_format="%.4g")
     log.info("%d runs compared", len(args.scores))

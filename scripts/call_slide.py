@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.info("%s", note)
     log.info("%d suspicious, %d CACs", summary["suspicious"], summary["cac"])
     write_table(args.calls, calls.table, call_types(args.probe))
-    draw_slide(args.picture, found.signals, calls.probes, calls.fish.counts, calls.whole)
+    draw_slide(args.picture, found.signals, calls.probes, calls.fish.counts, calls.alone)
     write_json(args.summary, summary)
 
 

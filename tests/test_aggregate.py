@@ -24,8 +24,22 @@ REJECTED = dict.fromkeys(QC) | {"status": "rejected", "reasons": ["truncated"]}
 def run(tmp_path):
     """Four fields: two of one slide, an empty one, a rejected one without a patient."""
     counts = {
-        "a": {"nuclei": 10, "assessable": 8, "assessable_fish": 7, "suspicious": 2, "cac": 1},
-        "b": {"nuclei": 5, "assessable": 5, "assessable_fish": 5, "suspicious": 0, "cac": 0},
+        "a": {
+            "nuclei": 10,
+            "assessable": 8,
+            "assessable_fish": 7,
+            "assessable_cac": 7,
+            "suspicious": 2,
+            "cac": 1,
+        },
+        "b": {
+            "nuclei": 5,
+            "assessable": 5,
+            "assessable_fish": 5,
+            "assessable_cac": 5,
+            "suspicious": 0,
+            "cac": 0,
+        },
     }
     none = dict.fromkeys(counts["a"], 0)
     summaries = {"s1": counts, "s2": {"c": none}, "s3": {"d": none}}
@@ -56,7 +70,8 @@ def aggregate(folder, rows, header=HEADER, more=()):
     manifest = folder / "fields.tsv"
     manifest.write_text("".join("\t".join(r) + "\n" for r in (header, *rows)), encoding="utf-8")
     simulated = folder / "false_cac.json"
-    simulated.write_text(json.dumps({"cac": 0, "nuclei": 30_000}))
+    known = {"cac": 0, "nuclei": 30_000, "probes": 4, "min_gain_probes": 2}
+    simulated.write_text(json.dumps({**known, "split_diameters": 1.5}))
     command = [sys.executable, SCRIPT, "--fields", manifest, "--simulated-false-cac", simulated]
     command += more
     for flag in ("cells", "fields-table", "slides", "patients"):

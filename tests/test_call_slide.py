@@ -138,6 +138,7 @@ def test_counts_states_and_calls(slide):
     ]  # fmt: skip
     assert summary["nuclei"] == 40
     assert (summary["assessable"], summary["assessable_fish"]) == (38, 37)
+    assert summary["assessable_cac"] == 37
     assert (summary["suspicious"], summary["cac"]) == (1, 1)
     assert summary["fields"]["one"]["cac"] == 1
     assert summary["probes"]["aqua"]["status"] == "ok"
@@ -216,6 +217,24 @@ def test_probe_that_a_field_lacks_is_empty_there(slide):
     assert calls.loc["one"]["aqua"].notna().all()
     assert calls["red"].isna().all()
     assert calls["red_state"].isna().all()
+    # one probe is left there, and a CAC needs gains in two
+    counted = summary["fields"]["two"]
+    assert (counted["assessable_fish"], counted["assessable_cac"]) == (10, 0)
+    assert summary["cac_rate"]["rate"] == 1 / summary["fields"]["one"]["assessable_cac"]
+
+
+def test_stray_signals_are_sought_where_the_probe_is(slide):
+    """The same strays on half as many pixels are twice as dense."""
+    folder, rows = slide
+    stray = spots("aqua", [2] * 30).head(40).assign(cell=0, contrast=50.0)
+    found = pd.concat([read_table(folder / "one.s"), stray])
+    write_table(folder / "one.s", found, SIGNALS)
+    whole = call(folder, rows)[1]["probes"]["aqua"]
+    write_table(folder / "two.s", spots("gold", [2] * 10, 3), SIGNALS)
+    half = call(folder, rows)[1]["probes"]["aqua"]
+    assert whole["signals_outside"] == half["signals_outside"] == 40
+    ratio = half["background_per_nucleus"] / whole["background_per_nucleus"]
+    assert ratio == pytest.approx(2, rel=0.1)
 
 
 def test_few_nuclei_are_counted_and_not_judged(tmp_path):
@@ -248,6 +267,7 @@ def test_without_scores_nothing_is_called(tmp_path):
     assert set(calls["reasons"]) == {"no anomaly score"}
     assert set(calls["fish_call"]) == {"normal"}
     assert (summary["assessable"], summary["assessable_fish"]) == (0, 30)
+    assert summary["assessable_cac"] == 0  # one probe tells no CAC
     assert summary["suspicious_rate"] == {"rate": None, "low": None, "high": None}
 
 
@@ -402,6 +422,17 @@ def test_fish_calls_by_hand():
     assert call_fish(counted, np.ones(34, bool), NEVER[:34], 1).call[1] == "cac"
     assert call_fish(counted, np.arange(34) != 0, NEVER[:34], 2).call[0] == "not_assessable"
     assert set(call_fish({}, np.ones(2, bool), NEVER[:2], 2).call) == {"not_assessable"}
+
+
+def test_an_unchecked_probe_is_counted_and_adds_no_gain():
+    counted = {"aqua": says(3, *[2] * 30), "gold": says(4, *[2] * 30)}
+    assert call_fish(counted, np.ones(31, bool), NEVER[:31], 2).call[0] == "cac"
+    counted["gold"] = counted["gold"]._replace(status="unchecked")
+    fish = call_fish(counted, np.ones(31, bool), NEVER[:31], 2)
+    assert fish.call[0] == "gain"
+    assert fish.counts["gold"][0] == 4
+    assert set(fish.states["gold"]) == {None}
+    assert not fish.decidable.any()
 
 
 def test_gain_of_a_single_probe_needs_more_than_a_third_spot():

@@ -5,7 +5,9 @@ import json
 import pytest
 from scipy.stats import poisson
 
-from cellsieve.false_cacs import ErrorRate, error_rate, expected, flag, upper_bound
+from cellsieve.false_cacs import ErrorRate, Rule, error_rate, expected, flag, upper_bound
+
+RULE = Rule(4, 2, 1.5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 10])
@@ -15,11 +17,23 @@ def test_bound_is_the_mean_at_which_so_few_are_seen_in_one_of_twenty(count):
 
 def test_rate_is_the_references_where_it_is_large_enough(tmp_path):
     simulated = tmp_path / "false_cac.json"
-    simulated.write_text(json.dumps({"cac": 1, "nuclei": 30_000}))
-    fields = [{"cac": 1, "assessable_fish": 600}, {"cac": 0, "assessable_fish": 400}]
-    assert error_rate(fields, simulated) == ErrorRate(1, 1000, "reference")
-    assert error_rate(fields[:1], simulated) == ErrorRate(1, 30_000, "simulated")
-    assert error_rate([], simulated).measured_on == "simulated"
+    simulated.write_text(json.dumps({"cac": 1, "nuclei": 30_000, **RULE._asdict()}))
+    fields = [{"cac": 1, "assessable_cac": 600}, {"cac": 0, "assessable_cac": 400}]
+    assert error_rate(fields, simulated, RULE) == ErrorRate(1, 1000, "reference")
+    assert error_rate(fields[:1], simulated, RULE) == ErrorRate(1, 30_000, "simulated")
+    assert error_rate([], simulated, RULE).measured_on == "simulated"
+    # fewer probes or more gains make no more false CACs; the opposite may
+    stricter = error_rate([], simulated, Rule(3, 3, 1.5))
+    assert stricter == ErrorRate(1, 30_000, "simulated")
+    for laxer in (Rule(5, 2, 1.5), Rule(4, 1, 1.5), Rule(4, 2, 1.0)):
+        assert error_rate([], simulated, laxer) is None
+        assert error_rate(fields, simulated, laxer) == ErrorRate(1, 1000, "reference")
+
+
+def test_without_a_rate_nobody_is_aberrant():
+    assert set(expected(1000, None).values()) == {None}
+    assert flag(50, 5000, None, 3, 1000) == {"cac_p": None, "flag": "inconclusive"}
+    assert flag(2, 1000, None, 3, 1000)["flag"] == "none found"
 
 
 def test_expected_by_hand():

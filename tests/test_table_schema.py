@@ -40,7 +40,7 @@ def test_every_column_of_the_summaries_has_a_meaning():
 
     fields = pd.DataFrame(
         columns=["field", "slide", "patient", "status", "nuclei", "assessable", "assessable_fish",
-                 "suspicious", "cac"]
+                 "assessable_cac", "suspicious", "cac"]
     )  # fmt: skip
     for by in ("slide", "patient"):
         table = totals_table(fields, by, {}, ErrorRate(0, 1000, "simulated"), 3, 1000)

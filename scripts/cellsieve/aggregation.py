@@ -65,7 +65,7 @@ def fields_table(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
     -------
     DataFrame
         ``field, slide, patient, status, reason, nuclei, assessable,
-        assessable_fish, suspicious, cac, height_px, width_px, pixel_size_um,
+        assessable_fish, assessable_cac, suspicious, cac, height_px, width_px, pixel_size_um,
         diameter_px, focus, saturated_fraction`` and the ``x_*`` columns. The
         counts of a rejected field are missing, those of an empty one 0.
     """
@@ -78,7 +78,7 @@ def totals_table(
     fields: pd.DataFrame,
     by: str,
     volumes: Mapping[str, float],
-    errors: ErrorRate,
+    errors: ErrorRate | None,
     min_cac: int,
     min_assessable: int,
 ) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def totals_table(
 
     volumes : mapping of str to float
         µl of blood on each slide whose volume is known.
-    errors : ErrorRate
+    errors : ErrorRate or None
         Of false CACs.
     min_cac, min_assessable : int
         See `cellsieve.false_cacs.flag`.
@@ -130,12 +130,12 @@ def _cacs(
     part: pd.DataFrame,
     by: str,
     volumes: Mapping[str, float],
-    errors: ErrorRate,
+    errors: ErrorRate | None,
     min_cac: int,
     min_assessable: int,
 ) -> dict[str, Any]:
     """CACs in relation to the blood they were found in and to the false ones to expect."""
-    cac, assessable = int(part["cac"].sum()), int(part["assessable_fish"].sum())
+    cac, assessable = int(part["cac"].sum()), int(part["assessable_cac"].sum())
     slides = part["slide"].unique()
     known = len(slides) and all(slide in volumes for slide in slides)
     volume = sum(volumes[slide] for slide in slides) if known else None
@@ -159,7 +159,7 @@ def _total(name: str, part: pd.DataFrame, by: str) -> dict[str, Any]:
     row["fields"] = len(part)
     row |= {f"fields_{s}": int((part["status"] == s).sum()) for s in STATUSES}
     row |= totals
-    for what, among in (("suspicious", "assessable"), ("cac", "assessable_fish")):
+    for what, among in (("suspicious", "assessable"), ("cac", "assessable_cac")):
         of = rate(totals[what], totals[among])
         row |= {
             f"{what}_rate": of["rate"],

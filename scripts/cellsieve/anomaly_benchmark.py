@@ -93,9 +93,7 @@ def figures(scores: pd.DataFrame) -> Iterator[dict[str, Any]]:
     if not normal.any() or normal.all():
         share = f"{normal.sum()} of {len(normal)} nuclei"
         raise UserError(f"{share} have the class {NORMAL!r}; allowed: some, not all")
-    kinds = sorted(set(scores["class"]) - {NORMAL})
-    groups = {"all": np.ones(len(scores), bool)} if len(kinds) > 1 else {}
-    groups |= {kind: normal | (scores["class"] == kind).to_numpy() for kind in kinds}
+    groups = compared(scores)
     for column, view in VIEWS.items():
         if column in scores and scores[column].notna().all():
             for kind, among in groups.items():
@@ -104,6 +102,14 @@ def figures(scores: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 if view == "joined":
                     found |= _called(~normal[among], chosen["anomaly_p"].to_numpy(float))
                 yield {"view": view, "class": kind, **found}
+
+
+def compared(scores: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return, of all classes and of each, which nuclei are compared, (n,) bool."""
+    normal = (scores["class"] == NORMAL).to_numpy()
+    kinds = sorted(set(scores["class"]) - {NORMAL})
+    groups = {"all": np.ones(len(scores), bool)} if len(kinds) > 1 else {}
+    return groups | {kind: normal | (scores["class"] == kind).to_numpy() for kind in kinds}
 
 
 def _figures(abnormal: np.ndarray, score: np.ndarray) -> dict[str, float]:

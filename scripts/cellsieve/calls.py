@@ -45,15 +45,16 @@ class SlideCalls(NamedTuple):
     ----------
     table : DataFrame
         With the columns of `call_columns`.
-    whole : ndarray, (n,), bool
-        Nuclei that do not touch the border, overlap no other and are no fragment.
+    alone : ndarray, (n,), bool
+        Nuclei that do not touch the border, overlap no other, are no fragment and lie against
+        no other: their signals are theirs.
     anomalies : AnomalyCalls
     probes : dict of str to ProbeCounts
     fish : FishCalls
     """
 
     table: pd.DataFrame
-    whole: np.ndarray
+    alone: np.ndarray
     anomalies: AnomalyCalls
     probes: dict[str, ProbeCounts]
     fish: FishCalls
@@ -84,13 +85,11 @@ def call_slide(
     presumed_normal = anomalies.call != "suspicious"
     alone = whole & (nuclei["contact"] <= CONTACT).to_numpy(bool)
     area = nuclei["area_px"].to_numpy(np.float64)
-    outside_px = found.field_px - area.sum()
     counted = {}
     for probe in probes:
-        readable = nuclei["field"].map(lambda f, p=probe: p in found.seen[f]).to_numpy(bool)
         spots = found.signals[found.signals["probe"] == probe]
-        where = Nuclei(area, readable, alone, presumed_normal)
-        counted[probe] = count_probe(spots, where, options.split_diameters, outside_px)
+        where = Nuclei(area, found.readable(probe), alone, presumed_normal)
+        counted[probe] = count_probe(spots, where, options.split_diameters, found.outside_px(probe))
     doubled = looks_doubled(nuclei, alone)
     fish = call_fish(counted, alone, doubled, options.min_gain_probes)
     reasons = _Reasons(len(nuclei))
@@ -109,7 +108,7 @@ def call_slide(
         **{probe: pd.array(counts, dtype="Int64") for probe, counts in fish.counts.items()},
         **{f"{probe}_state": states for probe, states in fish.states.items()},
     )
-    return SlideCalls(table[call_columns(probes)], whole, anomalies, counted, fish)
+    return SlideCalls(table[call_columns(probes)], alone, anomalies, counted, fish)
 
 
 def call_types(probes: Sequence[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ DEFINITIONS = {
     "overlapping": "Whether the nucleus overlaps another one.",
     "anomaly_crop": "How unlike the reference nuclei the nucleus itself is; no unit.",
     "anomaly_map": "How bright the brightest speck beside the nucleus is, relative to the nucleus: "
-    "micronuclei and debris.",
+    "micronuclei and debris; or, with anomaly.surroundings: localised, what a network finds there.",
     "anomaly_score": "The score that ranks the nuclei: how rare it would be in the reference. "
     "1 is one in ten, 2 one in a hundred, and so on.",
     "anomaly_z": "The score in robust standard deviations from the median of its slide.",
@@ -43,6 +43,7 @@ DEFINITIONS = {
     "nuclei": "Nuclei that were counted.",
     "assessable": "Nuclei whose shape and texture could be assessed.",
     "assessable_fish": "Nuclei whose FISH signals could be assessed.",
+    "assessable_cac": "Of these, nuclei in which enough probes could be read to tell a CAC.",
     "suspicious": "Assessable nuclei called suspicious from shape and texture.",
     "cac": "Nuclei with the FISH pattern of a circulating genetically aberrant cell.",
     "pixel_size_um": "Side of a pixel in µm; empty when not known.",
@@ -78,7 +79,7 @@ DEFINITIONS = {
 # a sheet's x_* columns above all: 0012 may be a name
 NUMBERS = frozenset(
     {
-        *("nuclei", "assessable", "assessable_fish", "suspicious", "cac"),
+        *("nuclei", "assessable", "assessable_fish", "assessable_cac", "suspicious", "cac"),
         *("height_px", "width_px", "pixel_size_um", "diameter_px", "focus", "saturated_fraction"),
         *("slides", "fields", "fields_ok", "fields_flagged", "fields_empty", "fields_rejected"),
         *("suspicious_rate", "suspicious_rate_low", "suspicious_rate_high"),

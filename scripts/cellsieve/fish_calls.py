@@ -33,12 +33,15 @@ class FishCalls(NamedTuple):
         ``cac``, ``gain``, ``loss``, ``normal`` or ``not_assessable``.
     doubt : ndarray, (n,), object
         Why the signals of a whole nucleus were not judged; "" where they were.
+    decidable : ndarray, (n,), bool
+        Assessable nuclei in which enough probes can be read to tell a CAC.
     """
 
     counts: dict[str, np.ndarray]
     states: dict[str, np.ndarray]
     call: np.ndarray
     doubt: np.ndarray
+    decidable: np.ndarray
 
 
 def call_fish(
@@ -69,13 +72,15 @@ def call_fish(
         and two nuclei in one outline look like that.
     """
     n = len(assessable)
-    used = {name: c for name, c in counted.items() if c.evidence is not None}
+    used = {name: c for name, c in counted.items() if c.status == "ok"}
     counts = {name: np.full(n, np.nan) for name in counted}
     states = {name: _failed(c, n) for name, c in counted.items()}
-    doubt = np.full(n, "", object)
-    judged = _judged(counted, assessable)
+    doubt, nothing = np.full(n, "", object), np.zeros(n, bool)
+    judged = _judged(used, assessable)
+    for name in counted.keys() - used.keys():
+        counts[name] = _counts_alone(counted[name], assessable)
     if not used:
-        return FishCalls(counts, states, np.full(n, "not_assessable", object), doubt)
+        return FishCalls(counts, states, _calls(states, nothing, nothing), doubt, nothing)
     posterior, unshared = _posteriors(used, judged)
     for place, (name, c) in enumerate(used.items()):
         likely = posterior.counts[:, place].argmax(axis=1)
@@ -95,9 +100,9 @@ def call_fish(
     doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
     good = judged & (doubt == "")
     for name, c in used.items():
-        if c.status == "ok":
-            states[name] = _states(counts[name], good & c.readable)
-    return FishCalls(counts, states, _calls(states, good & certain, good), doubt)
+        states[name] = _states(counts[name], good & c.readable)
+    call = _calls(states, good & certain, good)
+    return FishCalls(counts, states, call, doubt, good & (read >= min_gain_probes))
 
 
 def changed_probes(states: Mapping[str, np.ndarray], state: str) -> np.ndarray:
@@ -114,10 +119,18 @@ def _joined(texts: np.ndarray, more: str) -> np.ndarray:
     return np.where(texts == "", more, texts + f", {more}")
 
 
-def _judged(counted: Mapping[str, ProbeCounts], assessable: np.ndarray) -> np.ndarray:
+def _judged(used: Mapping[str, ProbeCounts], assessable: np.ndarray) -> np.ndarray:
     """Whole nuclei of fields that have a probe that passed its check."""
-    readable = [c.readable for c in counted.values() if c.status == "ok"]
+    readable = [c.readable for c in used.values()]
     return assessable & np.any([np.zeros(len(assessable), bool), *readable], axis=0)
+
+
+def _counts_alone(counted: ProbeCounts, assessable: np.ndarray) -> np.ndarray:
+    """Most likely counts by a probe alone, which no call rests on; NaN without evidence."""
+    if counted.evidence is None:
+        return np.full(len(assessable), np.nan)
+    likely = _posteriors({"": counted}, assessable & counted.readable)[0].counts[:, 0]
+    return np.where(counted.readable, likely.argmax(axis=1), np.nan)
 
 
 def _posteriors(used: Mapping[str, ProbeCounts], judged: np.ndarray) -> tuple[Posterior, Posterior]:

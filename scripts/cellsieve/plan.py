@@ -91,6 +91,7 @@ class Plan:
         _check_channels(config["channels"])
         _check_folders(config)
         _check_anomaly(config["anomaly"])
+        _check_probes(config)
         self.config = config
         sheet = read_sheet(config["fields"])
         self.warnings = sheet.warnings
@@ -402,6 +403,16 @@ def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
         raise UserError(
             f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
             "allowed: the folder of a reference model, models/reference of another run"
+        )
+
+
+def _check_probes(config: Mapping[str, Any]) -> None:
+    """Refuse a rule by which no nucleus can be a CAC."""
+    probes, gains = len(config["channels"]) - 1, config["calls"]["min_gain_probes"]
+    if 0 < probes < gains:
+        raise UserError(
+            f"configuration: calls.min_gain_probes is {gains}, but channels has {probes}"
+            f" probe{'s' * (probes > 1)}; allowed: at most {probes}, or more probes"
         )
 
 

@@ -53,11 +53,15 @@ class SlideInputs(NamedTuple):
     shifts: dict[str, list[str]]
     notes: list[str]
 
-    @property
-    def field_px(self) -> int:
-        """Pixels of all fields."""
-        shapes = [qc["shape"] for qc in self.qc.values() if qc["shape"]]
-        return sum(height * width for height, width in shapes)
+    def readable(self, probe: str) -> np.ndarray:
+        """Return which nuclei are in fields that have a probe, (n,) bool."""
+        return np.array([probe in self.seen[field] for field in self.nuclei["field"]], bool)
+
+    def outside_px(self, probe: str) -> float:
+        """Return the pixels outside all nuclei of the fields that have a probe."""
+        shapes = [qc["shape"] for field, qc in self.qc.items() if probe in self.seen[field]]
+        inside = self.nuclei["area_px"][self.readable(probe)].sum()
+        return sum(height * width for height, width in shapes) - float(inside)
 
 
 def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:

@@ -20,7 +20,7 @@ def draw_slide(
     signals: pd.DataFrame,
     probes: Mapping[str, ProbeCounts],
     counts: Mapping[str, np.ndarray],
-    whole: np.ndarray,
+    alone: np.ndarray,
 ) -> None:
     """Write the picture of a slide's signals as PNG, atomically.
 
@@ -32,7 +32,7 @@ def draw_slide(
     probes : mapping of str to ProbeCounts
     counts : mapping of str to ndarray, (n,), float
         Signals of each nucleus.
-    whole : ndarray, (n,), bool
+    alone : ndarray, (n,), bool
         Nuclei whose counts are shown.
     """
     figure = Figure(figsize=(9, 2.4 * max(len(probes), 1)), layout="constrained", dpi=100)
@@ -41,7 +41,7 @@ def draw_slide(
         for (left, right), (probe, counted) in zip(axes, probes.items(), strict=True):
             _contrasts(left, signals[signals["probe"] == probe], counted)
             left.set_title(f"{probe}: {counted.status} {counted.reason}", loc="left", fontsize=9)
-            _counts(right, counts[probe][whole])
+            _counts(right, counts[probe][alone])
         axes[-1][0].set_xlabel("contrast (noise standard deviations)")
         axes[-1][1].set_xlabel("signals in a nucleus")
     else:
@@ -75,4 +75,4 @@ def _counts(axes, counts: np.ndarray) -> None:
     axes.bar(range(len(nuclei)), nuclei, color=colours)
     labels = [*(str(n) for n in range(MOST_SHOWN)), f"≥{MOST_SHOWN}"]
     axes.set_xticks(range(len(nuclei)), labels)
-    axes.set_ylabel("whole nuclei")
+    axes.set_ylabel("nuclei")

@@ -12,7 +12,7 @@ from cellsieve.multiple_testing import rarest_callable
 from cellsieve.signal_counts import ProbeCounts, count_histogram
 from cellsieve.slide_inputs import SlideInputs
 
-COUNTED = ("nuclei", "assessable", "assessable_fish", "suspicious", "cac")
+COUNTED = ("nuclei", "assessable", "assessable_fish", "assessable_cac", "suspicious", "cac")
 
 
 def summarise(
@@ -55,11 +55,12 @@ def summarise(
         "patient": patient,
         **totals,
         "suspicious_rate": rate(totals["suspicious"], totals["assessable"]),
-        "cac_rate": rate(totals["cac"], totals["assessable_fish"]),
+        "cac_rate": rate(totals["cac"], totals["assessable_cac"]),
         "fields": fields,
         "anomaly": anomaly,
         "probes": {
-            name: _probe(c, calls.fish.counts[name], found) for name, c in calls.probes.items()
+            name: _probe(name, c, calls.fish.counts[name], found)
+            for name, c in calls.probes.items()
         },
         "notes": _notes(calls, anomaly) + found.notes,
     }
@@ -71,6 +72,7 @@ def _tally(calls: SlideCalls, where: np.ndarray) -> dict[str, int]:
         "nuclei": len(part),
         "assessable": int((part["call"] != "not_assessable").sum()),
         "assessable_fish": int((part["fish_call"] != "not_assessable").sum()),
+        "assessable_cac": int(calls.fish.decidable[where].sum()),
         "suspicious": int((part["call"] == "suspicious").sum()),
         "cac": int((part["fish_call"] == "cac").sum()),
     }
@@ -87,7 +89,9 @@ def _anomaly(calls: SlideCalls, n_calibration: int | None) -> dict[str, Any]:
     }
 
 
-def _probe(counted: ProbeCounts, counts: np.ndarray, found: SlideInputs) -> dict[str, Any]:
+def _probe(
+    name: str, counted: ProbeCounts, counts: np.ndarray, found: SlideInputs
+) -> dict[str, Any]:
     return {
         "status": counted.status,
         "reason": counted.reason,
@@ -96,17 +100,16 @@ def _probe(counted: ProbeCounts, counts: np.ndarray, found: SlideInputs) -> dict
         "share_of_two": counted.share_of_two,
         "nuclei_by_count": count_histogram(counts).tolist(),
         "signals_outside": counted.outside,
-        "background_per_nucleus": _background(counted.outside, found),
+        "background_per_nucleus": _background(name, counted, found),
     }
 
 
-def _background(outside: int, found: SlideInputs) -> float | None:
+def _background(name: str, counted: ProbeCounts, found: SlideInputs) -> float | None:
     """Signals to expect by chance in a nucleus, from their density outside nuclei."""
-    areas = found.nuclei["area_px"]
-    empty = found.field_px - int(areas.sum())
+    areas, empty = found.nuclei["area_px"][counted.readable], found.outside_px(name)
     if not len(areas) or empty <= 0:
         return None
-    return outside / empty * float(areas.median())
+    return counted.outside / empty * float(areas.median())
 
 
 def _notes(calls: SlideCalls, anomaly: Mapping[str, Any]) -> list[str]:

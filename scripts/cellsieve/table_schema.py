@@ -15,7 +15,16 @@ _TYPES = {"int64": "integer", "float64": "number", "bool": "boolean", "string": 
 _UNITS = {"_um2": "µm²", "_um": "µm", "_px": "px", "_ul": "µl"}
 _WHOLE = frozenset(
     {
-        *("nuclei", "assessable", "assessable_fish", "suspicious", "cac", "height_px", "width_px"),
+        *(
+            "nuclei",
+            "assessable",
+            "assessable_fish",
+            "assessable_cac",
+            "suspicious",
+            "cac",
+            "height_px",
+            "width_px",
+        ),
         *("slides", "fields", "fields_ok", "fields_flagged", "fields_empty", "fields_rejected"),
     }
 )

@@ -88,10 +88,13 @@ rule aggregate:
     params:
         code=code("aggregate"),
         script=script("aggregate"),
-        options=options("calls", "min_cac", "min_assessable"),
+        probes=len(RUN.probes),
+        options=options(
+            "calls", "min_cac", "min_assessable", "min_gain_probes", "split_diameters"
+        ),
     shell:
         "python {params.script} --fields {input.manifest:q} --cells {output.cells:q}"
-        " --simulated-false-cac {input.false_cac:q} {params.options}"
+        " --simulated-false-cac {input.false_cac:q} --probes {params.probes} {params.options}"
         " --fields-table {output.fields:q} --slides {output.slides:q}"
         " --patients {output.patients:q} > {log:q} 2>&1"
 
