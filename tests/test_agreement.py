@@ -108,6 +108,12 @@ def test_cells_against_truth():
     assert (result["assessable_normal"], result["assessable_abnormal"]) == (1, 2)
     assert result["auroc"] == 0.5
     assert result["exact_aqua"] == pytest.approx(2 / 3)
+    # a truth of classes alone, whatever they are called
+    classes = joined.drop(columns=["true_aqua", "true_overlapped", "true_touches_border"])
+    mitotic = classes.replace({"true_class": {"abnormal": "mitotic"}})
+    known = ("assessable_normal", "assessable_abnormal", "suspicious_normal")
+    known += ("suspicious_abnormal", "auroc")
+    assert compare_cells(mitotic, ["aqua"]) == {name: result[name] for name in known}
 
 
 def test_cacs_against_truth():

@@ -168,10 +168,11 @@ def compare_cells(joined: pd.DataFrame, probes: Sequence[str]) -> dict[str, Any]
     dict
         ``auroc`` of the anomaly score over assessable nuclei; numbers of
         suspicious nuclei by true class; for each probe the share of exact
-        counts among nuclei with a state; what `compare_cacs` returns.
+        counts among nuclei with a state; what `compare_cacs` returns. What the truth
+        does not tell is left out.
     """
     judged = joined[joined["call"] != "not_assessable"]
-    abnormal = (judged["true_class"] == "abnormal").to_numpy()
+    abnormal = (judged["true_class"] != "normal").to_numpy()
     suspicious = (judged["call"] == "suspicious").to_numpy()
     result: dict[str, Any] = {
         "assessable_normal": int((~abnormal).sum()),
@@ -180,11 +181,14 @@ def compare_cells(joined: pd.DataFrame, probes: Sequence[str]) -> dict[str, Any]
         "suspicious_abnormal": int((suspicious & abnormal).sum()),
         "auroc": auroc(judged["anomaly_score"].to_numpy(float), abnormal),
     }
-    for probe in probes:
+    counted = [probe for probe in probes if f"true_{probe}" in joined]
+    for probe in counted:
         known = joined[joined[f"{probe}_state"].isin(["loss", "normal", "gain"])]
         exact = known[probe] == known[f"true_{probe}"]
         result[f"exact_{probe}"] = float(exact.mean()) if len(known) else None
-    return result | compare_cacs(joined, probes)
+    if counted and {"true_overlapped", "true_touches_border"} <= set(joined):
+        result |= compare_cacs(joined, counted)
+    return result
 
 
 def compare_cacs(joined: pd.DataFrame, probes: Sequence[str], min_gains: int = 2) -> dict[str, Any]:
