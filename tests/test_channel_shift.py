@@ -1,0 +1,63 @@
+"""Planes that lie beside the nuclei, measured and laid back."""
+
+import numpy as np
+import pytest
+
+from cellsieve.channel_shift import Shifted, channel_shift
+from cellsieve.field_signals import field_signals, richest_tiles
+from cellsieve.simulation.render import render
+from cellsieve.simulation.scene import Field
+from cellsieve.simulation.slide import draw_slide
+
+PROBE = 1  # channel of the simulated field
+
+
+@pytest.fixture(scope="module")
+def field():
+    """Return planes, labels and diameter of a simulated field."""
+    planes, labels, _ = render(Field(700, 700, 50, 0, 5, 0.325, 13.7), draw_slide(5))
+    area = np.median(np.bincount(labels.ravel())[1:])
+    return planes, labels, float(np.sqrt(area * 4 / np.pi))
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, 0), (-1, 3), (0, -5)])
+def test_the_shift_is_found(field, shift):
+    planes, labels, diameter = field
+    moved = np.roll(planes[PROBE], shift, (0, 1))
+    assert channel_shift(moved, labels, diameter, richest_tiles(labels)) == shift
+
+
+def test_nothing_is_found_where_there_is_no_haze(field):
+    planes, labels, diameter = field
+    samples = richest_tiles(labels)
+    noise = np.random.default_rng(0).normal(100, 5, labels.shape)
+    assert channel_shift(noise, labels, diameter, samples) is None
+    assert channel_shift(np.full(labels.shape, 7), labels, diameter, samples) is None
+    holes = np.where(noise > 110, np.nan, planes[PROBE])
+    assert channel_shift(holes, labels, diameter, samples) is None
+
+
+def test_a_plane_laid_back_is_the_plane_and_repeats_its_edge():
+    plane = np.random.default_rng(1).integers(0, 99, (40, 50))
+    laid = Shifted(np.roll(plane, (3, -2), (0, 1)), (3, -2))
+    assert (laid[:37, 2:] == plane[:37, 2:]).all()
+    assert (laid[37:40, 10:20] == laid[36:37, 10:20]).all()
+    assert (laid[5:9, 0:2] == laid[5:9, 2:3]).all()
+    assert laid[0:40, 0:50].shape == laid.shape == plane.shape
+
+
+def test_a_shifted_probe_has_the_same_signals(field):
+    planes, labels, diameter = field
+    straight = {"red": planes[PROBE], "green": planes[PROBE + 1]}
+    moved = {**straight, "red": np.roll(planes[PROBE], (2, -2), (0, 1))}
+    expected, _ = field_signals(straight, labels, diameter)
+    found, notes = field_signals(moved, labels, diameter)
+    assert "red: lay 2 px down and -2 px right of the nuclei" in notes
+    strong = [table[(table["contrast"] > 10) & (table["cell"] > 0)] for table in (expected, found)]
+    inner = [t[t["y_px"].between(30, 670) & t["x_px"].between(30, 670)] for t in strong]
+    columns = ["probe", "cell", "y_px", "x_px"]
+    first, second = (t.sort_values(columns)[columns].reset_index(drop=True) for t in inner)
+    assert (first[["probe", "cell"]] == second[["probe", "cell"]]).all(axis=None)
+    assert first[["y_px", "x_px"]].to_numpy() == pytest.approx(
+        second[["y_px", "x_px"]].to_numpy(), abs=0.1
+    )
