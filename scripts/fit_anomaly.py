@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--method", required=True, choices=ANOMALY_NETWORKS)
     options.add_argument("--backbone", default="vit", help="a family, or a name that timm knows")
     options.add_argument("--start", type=existing_file, help="first weights of the backbone")
-    options.add_argument("--steps", type=positive, default=300)
+    options.add_argument("--steps", type=positive, default=200)
     options.add_argument("--seed", type=whole, default=0)
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
