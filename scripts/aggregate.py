@@ -77,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     p.add_argument("--fields-table", type=Path, required=True, help="fields, to write (CSV)")
     p.add_argument("--slides", type=Path, required=True, help="slides, to write (CSV)")
     p.add_argument("--patients", type=Path, required=True, help="patients, to write (CSV)")
-    p.add_argument("--probes", type=whole, default=0, help="how many there are")
+    p.add_argument("--probes", type=whole, required=True, help="how many there are")
     options = p.add_argument_group("options of section calls, as for call_slide.py")
     options.add_argument(
         "--min-cac", type=positive, default=3, help="CACs without which no patient is aberrant"

@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     base = next((scores for about, scores in runs if about["method"] == BASELINE), None)
     table = []
     for about, scores in runs:
+        rows = [*figures(scores)]
         gained = {} if base is None or base is scores else gains(scores, base)
-        for found in figures(scores):
+        for found in rows:
             more = gained.get(found["class"], {}) if found["view"] == "joined" else {}
             table.append({**about, **found, **more})
     with atomic(args.table) as part:

@@ -72,6 +72,7 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     from cellsieve.anomaly_networks.methods import FROZEN, METHODS
     from cellsieve.anomaly_networks.networks import Backbone
     from cellsieve.devices import choose_device
+    from cellsieve.reference import SMALLEST_BANK
     from cellsieve.reference_crops import cut_reference_crops
 
     torch.set_num_threads(args.threads)
@@ -85,6 +86,9 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
         module.backbone.load_state_dict(start)
     else:
         crops = cut_reference_crops(rows, args.seed)
+        if len(crops) < SMALLEST_BANK:
+            few = f"{len(crops)} normal nuclei to learn from; allowed: at least {SMALLEST_BANK}"
+            raise UserError(f"{args.fields}: {few}")
         plan = Options(args.method, args.backbone, args.steps, args.seed, device)
         module.load_state_dict(fit(crops, start, plan, args.checkpoint, lambda rows: None).best)
     return Network(METHODS[args.method], module.to(device).eval())
@@ -95,13 +99,11 @@ def _localiser(network: Any, model: Any) -> Any:
         return None
     from cellsieve.anomaly_networks.localisation import Localiser
 
-    return Localiser(network, model.windows)
+    return Localiser(network, model.windows) if len(model.windows) else None
 
 
 def _score(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
     """Score the nuclei of one field whose class is known."""
-    import numpy as np
-
     from cellsieve.anomaly_benchmark import true_classes
     from cellsieve.describing import describe_field
     from cellsieve.reference import Bank, conformal_p
@@ -112,15 +114,19 @@ def _score(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
         table = describe_field(
             store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe, localise
         )
-    scores = Bank(model.bank, model.signs).score(table)
+    with_specks = Bank(model.bank.drop(columns="localised", errors="ignore"), model.signs)
+    scores = with_specks.score(table)
     found = table[["field", "cell"]].assign(
         anomaly_crop=scores.crop,
         anomaly_map=scores.surroundings,
         anomaly_score=scores.score,
-        anomaly_p=conformal_p(scores.score, np.asarray(model.calibration["score"])),
+        anomaly_p=conformal_p(scores.score, with_specks.score(model.calibration).score),
     )
-    for name in {"pretext", "window"}.intersection(table):
-        found[name] = table[name]
+    if "localised" in model.bank:
+        found["joined_localised"] = Bank(model.bank).score(table).score
+    for name in ("pretext", "window", "localised"):
+        if name in table:
+            found[name] = table[name]
     return found.merge(true_classes(row), on="cell")
 
 

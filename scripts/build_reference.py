@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.choices import SURROUNDINGS
+from cellsieve.choices import REFERENCE_FORMAT, SURROUNDINGS
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.errors import UserError
 
@@ -94,12 +94,11 @@ def _network(args: Any) -> Any:
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from cellsieve import __version__
     from cellsieve.provenance import code, file_sha256, versions
-    from cellsieve.reference_model import FORMAT
 
     names = ("bank", "calibration", "thumbnails", "signs", "network_copy", "windows")
     written = {name.removesuffix("_copy"): getattr(args, name) for name in names}
     return {
-        "format": FORMAT,
+        "format": REFERENCE_FORMAT,
         "method": args.method,
         "seed": args.seed,
         "version": __version__,
@@ -120,6 +119,7 @@ def _field(row: dict[str, Any]) -> dict[str, Any]:
     from cellsieve.provenance import file_sha256
 
     known = {"field": row["field"], "image_sha256": row["quality"]["image_sha256"]}
+    known["nuclei_sha256"] = file_sha256(row["nuclei"])
     chosen = row.get("reference_nuclei")
     # the list of a rejected field is not read, and need not be there
     if chosen and Path(chosen).is_file():

@@ -73,15 +73,17 @@ def _write(
     """Find the signals in the planes there are; write the outputs in any case."""
     import pandas as pd
 
+    from cellsieve.channel_shift import lay_on_nuclei
     from cellsieve.field_signals import field_signals
     from cellsieve.tables import SIGNALS, write_table
 
     signals = pd.DataFrame(columns=list(SIGNALS))
     if planes:
+        planes, shifts = lay_on_nuclei(planes, labels, qc["diameter_px"])
         signals, found = field_signals(
             planes, labels, qc["diameter_px"], args.radius_px, args.minimum_contrast
         )
-        notes = notes + found
+        notes = notes + shifts + found
     for note in notes:
         log.info("%s", note)
     log.info("%d candidates, %d in nuclei", len(signals), (signals["cell"] > 0).sum())

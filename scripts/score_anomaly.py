@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--anomaly-map", required=True, help="output, .zarr.zip")
     args = options.parse_args(argv)
 
+    from cellsieve.provenance import file_sha256
     from cellsieve.reference_model import load_model
     from cellsieve.stores import open_labels, open_zip
     from cellsieve.tables import ANOMALY, write_table
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
         views = _views(model, args) if model.network else (None, None)
-        name = model.name(args.field, qc["image_sha256"])
+        name = model.name(args.field, qc["image_sha256"], file_sha256(args.nuclei))
         table, described = _score(store["dapi"], nuclei, model, name, qc, *views)
         _write_map(args.anomaly_map, nuclei, table)
     shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
@@ -57,7 +58,7 @@ def _views(model: Any, args: Any) -> tuple[Any, Any]:
 
     torch.set_num_threads(args.threads)
     network = load_network(model.network, choose_device(args.device))
-    if model.windows is None:
+    if model.windows is None or model.windows.empty:
         return network.describe, None
     from cellsieve.anomaly_networks.localisation import Localiser
 

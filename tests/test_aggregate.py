@@ -66,14 +66,14 @@ def run(tmp_path):
     return tmp_path, rows
 
 
-def aggregate(folder, rows, header=HEADER, more=()):
+def aggregate(folder, rows, header=HEADER, more=(), probes=4):
     manifest = folder / "fields.tsv"
     manifest.write_text("".join("\t".join(r) + "\n" for r in (header, *rows)), encoding="utf-8")
     simulated = folder / "false_cac.json"
     known = {"cac": 0, "nuclei": 30_000, "probes": 4, "min_gain_probes": 2}
     simulated.write_text(json.dumps({**known, "split_diameters": 1.5}))
     command = [sys.executable, SCRIPT, "--fields", manifest, "--simulated-false-cac", simulated]
-    command += more
+    command += ["--probes", str(probes), *more]
     for flag in ("cells", "fields-table", "slides", "patients"):
         command += [f"--{flag}", folder / "out" / f"{flag}.csv"]
     return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True)
@@ -111,6 +111,15 @@ def test_every_row_of_the_sheet_has_a_row(run):
     assert fields["height_px"].tolist() == ["100", "100", "100", ""]
     assert set(fields["x_site"]) == {"site 1"}
     assert list(table(folder, "fields-table").columns)[-1] == "x_site"
+
+
+def test_more_probes_than_the_rate_was_measured_with_make_nobody_aberrant(run):
+    folder, rows = run
+    done = aggregate(folder, rows, probes=5, more=("--min-cac", "1", "--min-assessable", "50"))
+    assert "the rate of false CACs is unknown" in done.stderr
+    slides, patients = (table(folder, name) for name in ("slides", "patients"))
+    assert set(slides["false_cac_expected"]) == set(patients["cac_p"]) == {""}
+    assert set(patients["flag"]) == {"inconclusive"}
 
 
 def test_slides_and_patients_are_sums(run):

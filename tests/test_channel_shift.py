@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from synthetic import draw_field
 
-from cellsieve.channel_shift import Shifted, channel_shift
-from cellsieve.field_signals import field_signals, richest_tiles
+from cellsieve.channel_shift import Shifted, lay_on_nuclei
+from cellsieve.field_signals import field_signals
 from cellsieve.simulation.render import render
 from cellsieve.simulation.scene import Field
 from cellsieve.simulation.slide import draw_slide
@@ -20,21 +22,41 @@ def field():
     return planes, labels, float(np.sqrt(area * 4 / np.pi))
 
 
+def lay(plane, labels, diameter):
+    """Return how far a plane was moved, and what is said of it."""
+    planes, notes = lay_on_nuclei({"red": plane}, labels, diameter)
+    return getattr(planes["red"], "shift", (0, 0)), notes
+
+
 @pytest.mark.parametrize("shift", [(0, 0), (2, 0), (-1, 3), (0, -5)])
 def test_the_shift_is_found(field, shift):
     planes, labels, diameter = field
-    moved = np.roll(planes[PROBE], shift, (0, 1))
-    assert channel_shift(moved, labels, diameter, richest_tiles(labels)) == shift
+    assert lay(np.roll(planes[PROBE], shift, (0, 1)), labels, diameter)[0] == shift
+
+
+def test_the_shift_of_large_nuclei_on_a_bright_camera_offset_is_found():
+    """Blocks of three pixels do not divide the field."""
+    drawn = draw_field((1024, 1024), 52, 120, 3, touching=0, background=0)
+    noise = np.random.default_rng(0).normal(0, 5, drawn.labels.shape)
+    plane = 1000 + 60 * ndimage.gaussian_filter((drawn.labels > 0) * 1.0, 2) + noise
+    assert lay(np.roll(plane, (3, 0), (0, 1)), drawn.labels, 52.0)[0] == (3, 0)
+
+
+def test_a_large_shift_is_left_and_said(field):
+    planes, labels, diameter = field
+    moved, notes = lay(np.roll(planes[PROBE], (14, 0), (0, 1)), labels, diameter)
+    assert moved == (0, 0)
+    assert notes[0].startswith("red: may lie beside the nuclei (down, right: 14.")
 
 
 def test_nothing_is_found_where_there_is_no_haze(field):
     planes, labels, diameter = field
-    samples = richest_tiles(labels)
     noise = np.random.default_rng(0).normal(100, 5, labels.shape)
-    assert channel_shift(noise, labels, diameter, samples) is None
-    assert channel_shift(np.full(labels.shape, 7), labels, diameter, samples) is None
     holes = np.where(noise > 110, np.nan, planes[PROBE])
-    assert channel_shift(holes, labels, diameter, samples) is None
+    for plane in (noise, holes, np.full(labels.shape, 7)):
+        assert lay(plane, labels, diameter) == ((0, 0), [])
+    assert lay_on_nuclei({"red": noise}, labels, None) == ({"red": noise}, [])
+    assert lay(noise, np.zeros_like(labels), diameter) == ((0, 0), [])
 
 
 def test_a_plane_laid_back_is_the_plane_and_repeats_its_edge():
@@ -51,7 +73,8 @@ def test_a_shifted_probe_has_the_same_signals(field):
     straight = {"red": planes[PROBE], "green": planes[PROBE + 1]}
     moved = {**straight, "red": np.roll(planes[PROBE], (2, -2), (0, 1))}
     expected, _ = field_signals(straight, labels, diameter)
-    found, notes = field_signals(moved, labels, diameter)
+    laid, notes = lay_on_nuclei(moved, labels, diameter)
+    found, _ = field_signals(laid, labels, diameter)
     assert "red: lay 2 px down and -2 px right of the nuclei" in notes
     strong = [table[(table["contrast"] > 10) & (table["cell"] > 0)] for table in (expected, found)]
     inner = [t[t["y_px"].between(30, 670) & t["x_px"].between(30, 670)] for t in strong]

@@ -134,7 +134,6 @@ def test_flags_leave_out_what_is_null():
         (["channels=DAPI"], "configuration: channels is 'DAPI'"),
         (["fields=nowhere.tsv"], "nowhere.tsv: No such file or directory"),
         (["results=config.yaml/out"], "results is 'config.yaml/out', but config.yaml is a file"),
-        (["calls={min_gain_probes: 5}"], "min_gain_probes is 5, but channels has"),
         (["anomaly={surroundings: localised}"], "'localised', which needs a network, but"),
         (["anomaly={weights: in}"], "anomaly.weights is 'in', which has no bank.parquet"),
     ],
@@ -153,9 +152,23 @@ def test_a_frozen_model_has_what_its_record_names(tmp_path, kind):
         (tmp_path / file).write_text("{}")
     anomaly = {"anomaly": {"weights": str(tmp_path)}}
     config = merged(DEFAULTS, {"results": str(tmp_path / "results"), **anomaly})
-    (tmp_path / "record.json").write_text(json.dumps({"sha256": {kind: "0"}}))
+    (tmp_path / "record.json").write_text(json.dumps({"format": 4, "sha256": {kind: "0"}}))
     with pytest.raises(UserError, match=f"anomaly.weights is .*, which has no {kind}"):
         Plan(config)
+
+
+def test_a_frozen_model_of_another_format_is_refused(tmp_path):
+    for file in MODEL:
+        (tmp_path / file).write_text(json.dumps({"format": 3, "sha256": {}}))
+    anomaly = {"anomaly": {"weights": str(tmp_path)}}
+    config = merged(DEFAULTS, {"results": str(tmp_path / "results"), **anomaly})
+    with pytest.raises(UserError, match="of format 3; allowed: format 4; learn it again"):
+        Plan(config)
+
+
+def test_a_rule_that_no_nucleus_can_meet_is_warned_of(checkout):
+    plan = Plan(merged(DEFAULTS, {"calls": {"min_gain_probes": 9}}))
+    assert "no nucleus can be a CAC" in plan.warnings[-1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

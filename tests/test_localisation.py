@@ -1,5 +1,7 @@
 """Windows of a field and what Grad-CAM++ finds in them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from skimage.transform import resize
 from synthetic import draw_field
 from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
-from cellsieve.anomaly_networks.files import Network, save_network
+from cellsieve.anomaly_networks.files import Network, load_start, save_network
 from cellsieve.anomaly_networks.localisation import (
     Localiser,
     RawGradCam,
@@ -25,6 +27,7 @@ from cellsieve.objects import bounding_boxes
 from cellsieve.tables import read_table
 
 RULER = Ruler(24.0, 1.0)  # the view is the field itself
+BACKBONES = Path(__file__).parents[1] / "resources" / "backbones"
 
 
 def network(backbone, seed=0):
@@ -67,15 +70,16 @@ def test_every_pixel_is_in_a_window_and_no_window_goes_far_beyond(length):
     assert starts[-1] == 0 or starts[-1] + WINDOW < length + CELL
 
 
-def test_a_field_smaller_than_a_window_is_one_window_and_what_is_beyond_it_is_empty():
+def test_a_field_smaller_than_a_window_is_one_window_mirrored_beyond_the_field():
     dapi, labels = field((100, 150))
     windows = lay(dapi, labels)
     assert windows.starts == [(0, 0)]
     cut = windows.cut((0, 0))
     assert cut.shape == (2, 128, 160)
-    assert not cut[:, 100:].any()
-    assert not cut[:, :, 150:].any()
     assert (cut[1, :100, :150] == (labels > 0)).all()
+    assert (cut[:, 100:] == cut[:, 99:71:-1]).all()
+    localiser = Localiser(network("test_vit"), pd.DataFrame(columns=["field", "y0", "x0"]))
+    assert localiser.look(windows, "a").heat.shape == (25, 38)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "test_vit"])
@@ -93,8 +97,10 @@ def test_the_map_is_grad_cam_plus_plus(family):
         for t in (kept[0], gradient)
     )
     activation, gradient = (t.detach().numpy()[0].astype(float) for t in seen)
-    divisor = 2 * gradient**2 + activation.sum((1, 2), keepdims=True) * gradient**3
-    alpha = np.where(divisor > 0, gradient**2 / np.where(divisor > 0, divisor, 1), 0)
+    # where activations sum to less than 0, as if they summed to 0
+    total = np.maximum(activation.sum((1, 2), keepdims=True), 0)
+    divisor = 2 * gradient**2 + total * gradient**3
+    alpha = np.divide(gradient**2, divisor, out=np.zeros_like(divisor), where=divisor > 0)
     weight = (alpha * np.maximum(gradient, 0)).sum((1, 2))
     expected = np.maximum((weight[:, None, None] * activation).sum(0), 0)
     with RawGradCam(described) as cam:
@@ -105,22 +111,30 @@ def test_the_map_is_grad_cam_plus_plus(family):
     )
 
 
-@pytest.mark.parametrize("family", ["test_vit", "resnet"])
-def test_a_rescaled_score_gives_the_same_map_and_other_weights_another(family):
-    described = network(family)
-    with RawGradCam(described) as cam:
-        once, many = (
-            cam(window(), [lambda z, by=by: torch.log(by * from_the_middle(z))])[0]
-            for by in (1, 10_000)
-        )
-    assert many == pytest.approx(once, rel=1e-3, abs=float(1e-6 * once.max()))
-    torch.manual_seed(1)
-    for layer in described.module.backbone.last_layer.modules():
-        for name, weights in layer.named_parameters(recurse=False):
-            torch.nn.init.normal_(weights, mean=float(name == "weight") * (weights.ndim == 1))
-    with RawGradCam(described) as cam:
-        other = cam(window(), [lambda z: torch.log(from_the_middle(z))])[0]
-    assert spearmanr(once.ravel(), other.ravel()).statistic < 0.7
+def test_a_rescaled_score_gives_the_same_map():
+    """An embedding a hundred times as wide has ten thousand times the scores."""
+    described = network("test_vit")
+    wide = described.method._replace(embed=lambda m, crops: 100 * described.method.embed(m, crops))
+    windows = lay(*field((640, 640)))
+    seen = []
+    for one in (described, Network(wide, described.module)):
+        localiser = Localiser(one, describe_windows(one, windows, "a"))
+        seen.append(localiser.look(lay(*field((640, 640), 1)), "b"))
+    assert seen[1].scores == pytest.approx(1e4 * seen[0].scores, rel=1e-3)
+    highest = float(seen[0].heat.max())
+    assert seen[1].heat / 1e4 == pytest.approx(seen[0].heat, rel=1e-2, abs=1e-3 * highest)
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_other_weights_give_another_map(family):
+    """The network that ships, and one of random weights (Adebayo et al., NeurIPS 2018)."""
+    shipped = network(family)
+    shipped.module.backbone.load_state_dict(load_start(BACKBONES / f"{family}.safetensors", family))
+    maps = []
+    for described in (shipped, network(family, 1)):
+        with RawGradCam(described) as cam:
+            maps.append(cam(window(), [lambda z: torch.log(from_the_middle(z))])[0])
+    assert spearmanr(maps[0].ravel(), maps[1].ravel()).statistic < 0.5
 
 
 def test_neighbours_overlap_no_window_and_none_is_its_own():
@@ -137,6 +151,16 @@ def test_neighbours_overlap_no_window_and_none_is_its_own():
         assert scores[number] == pytest.approx(np.sort(distance)[:2].sum(), rel=1e-3)
     # of another field all are strangers: each window finds itself
     assert (localiser.look(windows, "b").scores < scores).all()
+
+
+def test_windows_with_other_nuclei_than_the_listed_are_no_reference():
+    dapi, labels = field((640, 640))
+    windows = lay(dapi, labels)
+    inside = np.unique(labels[:WINDOW, :WINDOW])
+    kept = windows.showing_only([int(cell) for cell in inside if cell])
+    assert kept.starts == [(0, 0)]
+    assert windows.showing_only([int(cell) for cell in inside[2:]]).starts == []
+    assert windows.showing_only(range(1, int(labels.max()) + 1)).starts == windows.starts
 
 
 def test_too_few_windows_have_no_neighbours():
@@ -212,8 +236,7 @@ def test_an_odd_window_scores_above_normal_ones():
     localiser = Localiser(described, pd.concat(banks, ignore_index=True))
     dapi, labels = field((640, 640), 9)
     dapi[40:120, 40:120] = 20 * dapi.max()
-    about = "p", float(np.median(dapi[labels > 0]))
-    table = localiser(dapi, labels, bounding_boxes(labels), RULER, about)
-    boxes = bounding_boxes(labels)
+    boxes, typical = bounding_boxes(labels), float(np.median(dapi[labels > 0]))
+    table = localiser(dapi, labels, boxes, RULER, "p", typical)
     near = (boxes["y0"] < 120) & (boxes["x0"] < 120)
     assert table["window"][near].min() > table["window"][boxes["y0"] > 300].max()

@@ -17,11 +17,11 @@ from cellsieve.reference import (
 from cellsieve.reference_nuclei import read_label_list, zoom_factor
 
 
-def table(values, first=0, surroundings=0.0):
+def table(values, first=0, specks=0.0):
     values = np.asarray(values, float)
     frame = pd.DataFrame(values, columns=[f"f_{i}" for i in range(values.shape[1])])
     frame.insert(0, "id", [f"a:{first + i}" for i in range(len(values))])
-    return frame.assign(surroundings=surroundings)
+    return frame.assign(specks=specks)
 
 
 def bank_of(table):
@@ -77,8 +77,8 @@ def test_twins_count_though_they_lie_at_no_distance():
 def test_what_lies_beside_a_nucleus_counts_as_one_in_twenty_at_most():
     """Ordinary nuclei of the bank, and one far from it, beside specks of any brightness."""
     random = np.random.default_rng(2)
-    bank = bank_of(table(random.normal(size=(199, 3)), surroundings=random.uniform(0, 0.1, 199)))
-    far = table([[0, 0, 0]] * 3 + [[9, 9, 9]] * 2, 1000, surroundings=[0.05, 0.2, 50, 0, 50])
+    bank = bank_of(table(random.normal(size=(199, 3)), specks=random.uniform(0, 0.1, 199)))
+    far = table([[0, 0, 0]] * 3 + [[9, 9, 9]] * 2, 1000, specks=[0.05, 0.2, 50, 0, 50])
     scores = bank.score(far)
     assert scores.surroundings.tolist() == [0.05, 0.2, 50, 0, 50]
     assert scores.score[1] == scores.score[2] == pytest.approx(np.log10(20))

@@ -12,7 +12,7 @@ def nuclei(count, seed=0, texture=0.0):
     random = np.random.default_rng(seed)
     table = pd.DataFrame({"f_area": random.normal(1, 0.1, count)})
     table["f_coarse_texture"] = random.normal(5 + texture, 1, count)
-    return table.assign(f_same=2.0, surroundings=random.uniform(size=count), id="x")
+    return table.assign(f_same=2.0, specks=random.uniform(size=count), id="x")
 
 
 @pytest.mark.parametrize("ratio", [1 / 1.39, 1.0, 1.4])

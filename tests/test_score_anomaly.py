@@ -202,7 +202,8 @@ def test_the_record_names_code_versions_seed_and_fields(model):
     assert record["code"] == provenance.code("build_reference")
     assert record["versions"] == provenance.versions()
     assert record["seed"] == 0
-    assert [sorted(field) for field in record["fields"]] == [["field", "image_sha256"]] * 2
+    known = ["field", "image_sha256", "nuclei_sha256"]
+    assert [sorted(field) for field in record["fields"]] == [known] * 2
 
 
 def test_a_listed_nucleus_that_is_not_there_is_a_mistake(rows, tmp_path):
@@ -216,9 +217,11 @@ def test_another_image_of_the_same_name_is_another_field(rows, model, tmp_path):
     """A nucleus is no neighbour of itself; its namesake of another run is."""
     loaded = load_model(model)
     field = loaded.bank["field"].iloc[0]
-    assert loaded.name("anything", loaded.images[field]) == field
-    assert loaded.name(field, "other") != field
-    assert loaded.name("p", "other") == "p"
+    image, outlines = loaded.images[field]
+    assert loaded.name("anything", image, outlines) == field
+    assert loaded.name(field, "other", outlines) != field
+    assert loaded.name(field, image, "other") != field
+    assert loaded.name("p", image, "other") == "p"
     folder = next(Path(one["qc"]).parent for one in rows if one["field"] == field)
     copied = shutil.copytree(folder, tmp_path / field)
     score_anomaly.main(score_arguments(copied, model))

@@ -8,9 +8,10 @@ import pytest
 
 from cellsieve.bleed_through import bleed_shares, unmix
 from cellsieve.errors import BadFieldError
-from cellsieve.field_signals import blob_radius, field_signals, richest_tiles
+from cellsieve.field_signals import blob_radius, field_signals
 from cellsieve.spot_threshold import fit_mixture, signal_threshold
 from cellsieve.spots import find_spots
+from cellsieve.tiles import richest_tiles
 
 RADIUS = 2.0  # px: sigma √2
 SIGMA = RADIUS / np.sqrt(2)

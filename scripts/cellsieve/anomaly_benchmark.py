@@ -19,6 +19,8 @@ VIEWS = {  # column: what it is called in the table
     "anomaly_score": "joined",
     "pretext": "pretext",
     "window": "window",
+    "localised": "localised",
+    "joined_localised": "joined, localised",
 }
 _FALSE_POSITIVES = (0.01, 0.05)
 _ALPHA = 0.05  # p up to which a nucleus counts as found

@@ -4,7 +4,7 @@ Filters and mirrors move the picture by some pixels. All probes leave a haze in 
 nuclei, so that the nuclei themselves show by how much.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,42 +12,54 @@ from scipy import ndimage
 from skimage.measure import block_reduce
 from skimage.registration import phase_cross_correlation
 
-from cellsieve.tiles import Tile
+from cellsieve.tiles import richest_tiles
 
 _COARSE = 16  # pixels of a nucleus that are enough to lay it on another
 _EDGE, _HAZE = 1 / 24, 1  # scales of the band-pass, in diameters
 _TENTHS = 10
 _PARTS = 2  # of the field
 _LEAST = 0.5  # correlation below which the haze says nothing
-_MOST = 0.25  # diameters; further off it is another picture
+_MOST = 0.25  # diameters; further off it is hardly the same place
+_APART = 2  # pixels that two parts of a field may disagree by
 
 
-def channel_shift(
-    plane: Any, labels: Any, diameter_px: float, samples: Sequence[Tile]
-) -> tuple[int, int] | None:
-    """Measure the shift of a plane against the nuclei.
+def lay_on_nuclei(
+    planes: Mapping[str, Any], labels: Any, diameter_px: float | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Lay the planes of all probes on the nuclei.
 
     Parameters
     ----------
-    plane : array-like, (H, W), number
+    planes : mapping of str to array-like, (H, W), number
     labels : array-like, (H, W), integer
         Nuclei 1..n.
-    diameter_px : float
-        Typical diameter of a nucleus.
-    samples : sequence of Tile
-        Parts of the field to look at.
+    diameter_px : float or None
+        Typical diameter of a nucleus; None when the field has no nuclei.
 
     Returns
     -------
-    tuple of int, or None
-        Pixels down and to the right; None where no part tells.
+    planes : dict of str to array-like, (H, W)
+    notes : list of str
+        Which planes lay beside the nuclei, and which might.
     """
-    found = [_shift(plane[t.core], labels[t.core], diameter_px) for t in samples[:_PARTS]]
-    found = [shift for shift in found if shift is not None]
-    if not found:
-        return None
-    down, right = np.rint(np.median(found, axis=0)).astype(int)
-    return int(down), int(right)
+    laid, notes = dict(planes), []
+    if diameter_px is None:
+        return laid, notes
+    samples = richest_tiles(labels)[:_PARTS]
+    for probe, plane in planes.items():
+        found = [_shift(plane[t.core], labels[t.core], diameter_px) for t in samples]
+        found = [shift for shift in found if shift is not None]
+        if not found:
+            continue
+        if np.abs(found).max() > _MOST * diameter_px or np.ptp(found, axis=0).max() > _APART:
+            places = " and ".join(f"{down:.1f}, {right:.1f}" for down, right in found)
+            notes.append(f"{probe}: may lie beside the nuclei (down, right: {places} px); left so")
+            continue
+        down, right = (int(by) for by in np.rint(np.mean(found, axis=0)))
+        if (down, right) != (0, 0):
+            laid[probe] = Shifted(plane, (down, right))
+            notes.append(f"{probe}: lay {down} px down and {right} px right of the nuclei")
+    return laid, notes
 
 
 class Shifted:
@@ -57,7 +69,7 @@ class Shifted:
     ----------
     plane : array-like, (H, W)
     shift : tuple of int
-        As `channel_shift` gives it.
+        Pixels down and to the right that it lies off.
     """
 
     def __init__(self, plane: Any, shift: tuple[int, int]):
@@ -79,7 +91,9 @@ class Shifted:
 def _shift(plane: Any, labels: Any, diameter_px: float) -> np.ndarray | None:
     """Return the shift of one part in pixels, (2,) float, if its haze is clear."""
     factor = max(1, int(diameter_px / _COARSE))
-    light, nuclei = np.asarray(plane, np.float32), np.asarray(labels) > 0
+    # whole blocks only: a padded one would be an edge
+    inner = tuple(slice(0, length // factor * factor) for length in labels.shape)
+    light, nuclei = np.asarray(plane, np.float32)[inner], np.asarray(labels)[inner] > 0
     if not nuclei.any() or not np.isfinite(light).all():
         return None
     # signals are no haze
@@ -97,7 +111,7 @@ def _shift(plane: Any, labels: Any, diameter_px: float) -> np.ndarray | None:
     )
     laid = ndimage.shift(known, shift, order=1)
     clear = (seen * laid).sum() / scale >= _LEAST
-    return factor * shift if clear and np.abs(shift).max() <= _MOST * diameter else None
+    return factor * shift if clear else None
 
 
 def _band(picture: np.ndarray, diameter: float) -> np.ndarray:

@@ -18,6 +18,9 @@ HAND_MADE = ("signs", "features")
 # what is looked at beside a nucleus: the brightest speck, or what a network finds in windows
 SURROUNDINGS = ("specks", "localised")
 
+# of reference models: what bank and calibration hold; models of another one are refused
+REFERENCE_FORMAT = 4
+
 # anomaly methods with one, see cellsieve.anomaly_networks.methods; the first fits nothing
 ANOMALY_NETWORKS = (
     "frozen",

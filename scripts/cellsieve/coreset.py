@@ -39,7 +39,7 @@ def farthest_first(vectors: np.ndarray, count: int) -> Coreset:
 
     def distance(place: int) -> np.ndarray:
         # rounding must not make a vector's distance to itself negative
-        return np.maximum(squares + squares[place] - 2 * vectors @ vectors[place], 0)
+        return np.maximum(squares + squares[place] - 2 * (vectors @ vectors[place]), 0)
 
     middle = vectors.mean(0)
     chosen = [int(((vectors - middle) ** 2).sum(1).argmin())]

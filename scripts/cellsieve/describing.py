@@ -19,7 +19,7 @@ _CHUNK = 256  # crops that are held at once
 Describe = Callable[[np.ndarray], pd.DataFrame]
 # a field, its nuclei, their boxes, the ruler, the field's name and the counts of a typical
 # nucleus, to a table with a row a nucleus
-Localise = Callable[[Any, Any, pd.DataFrame, Ruler, tuple[str, float]], pd.DataFrame]
+Localise = Callable[[Any, Any, pd.DataFrame, Ruler, str, float], pd.DataFrame]
 
 
 def describe_field(
@@ -46,12 +46,12 @@ def describe_field(
         What a network says of crops, see `cellsieve.anomaly_networks.files.Network`.
     localise : callable, optional
         What a network says of the surroundings, see
-        `cellsieve.anomaly_networks.localisation.Localiser`; specks are looked for without it.
+        `cellsieve.anomaly_networks.localisation.Localiser`.
 
     Returns
     -------
     DataFrame
-        ``id, field, cell, f_*``, ``surroundings`` and the columns of ``describe``; no row
+        ``id, field, cell, f_*``, ``specks`` and the columns of both callables; no row
         when the field has no nucleus.
     """
     ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
@@ -59,10 +59,9 @@ def describe_field(
     table = nucleus_features(dapi, nuclei, ruler, boxes)
     # given nuclei may be where the survey saw none
     intensity = quality["nuclear_intensity"] or _TINY
+    table["specks"] = brightest_specks(dapi, nuclei, ruler, boxes)
     if localise and len(boxes):
-        table = table.join(localise(dapi, nuclei, boxes, ruler, (field, intensity)))
-    else:
-        table["surroundings"] = brightest_specks(dapi, nuclei, ruler, boxes)
+        table = table.join(localise(dapi, nuclei, boxes, ruler, field, intensity))
     if describe and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
         crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)

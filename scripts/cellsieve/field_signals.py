@@ -7,19 +7,16 @@ import numpy as np
 import pandas as pd
 
 from cellsieve.bleed_through import bleed_shares, unmix
-from cellsieve.channel_shift import Shifted, channel_shift
 from cellsieve.errors import BadFieldError
 from cellsieve.spots import find_spots, grey_noise
 from cellsieve.tables import SIGNALS
-from cellsieve.tiles import Tile, tiles
+from cellsieve.tiles import Tile, richest_tiles
 
 SMALLEST_RADIUS_PX = 1.5  # below it the pixel, not the optics, makes the blob
 TYPICAL_RADIUS = 0.03  # of a signal, in nucleus diameters, to start from
 LARGEST_RADIUS = 0.08
 # in nucleus diameters: so far may another nucleus reach into one that hardly touches it
 BESIDE = 0.12
-SAMPLE_TILE = 1024
-SAMPLE_TILES = 4
 STRONG = 8.0  # contrast that noise does not reach
 FEWEST_STRONG = 10
 
@@ -58,7 +55,6 @@ def field_signals(
     samples = richest_tiles(labels)
     if not samples or diameter_px is None:
         return parts[0], ["no nuclei: no signals were looked for"]
-    planes, shifts = _registered(planes, labels, diameter_px, samples)
     strong, notes = _strongest(planes, labels, diameter_px, samples)
     usable = {probe: planes[probe] for probe in strong}
     radii = {p: radius_px or blob_radius(s["size_px"], diameter_px) for p, s in strong.items()}
@@ -69,14 +65,7 @@ def field_signals(
         parts.append(spots.assign(probe=probe)[list(SIGNALS)].astype(SIGNALS))
         notes.append(f"{probe}: signal radius {radii[probe]:.2f} px")
     notes += [f"{share:.1%} of {a} is seen in {b}; removed" for (a, b), share in shares.items()]
-    return pd.concat(parts, ignore_index=True), notes + shifts
-
-
-def richest_tiles(labels: Any) -> list[Tile]:
-    """Return the few tiles of a field that hold the most nuclear pixels."""
-    filled = [(np.count_nonzero(labels[t.core]), t) for t in tiles(labels.shape, SAMPLE_TILE)]
-    filled = sorted((f for f in filled if f[0]), key=lambda f: -f[0])
-    return [tile for _, tile in filled[:SAMPLE_TILES]]
+    return pd.concat(parts, ignore_index=True), notes
 
 
 def strongest_signals(
@@ -128,19 +117,6 @@ def blob_radius(sizes: pd.Series, diameter_px: float) -> float:
         return _typical(diameter_px)
     largest = max(SMALLEST_RADIUS_PX, LARGEST_RADIUS * diameter_px)
     return float(np.clip(np.median(sizes) / 2, SMALLEST_RADIUS_PX, largest))
-
-
-def _registered(
-    planes: Mapping[str, Any], labels: Any, diameter_px: float, samples: Sequence[Tile]
-) -> tuple[dict[str, Any], list[str]]:
-    """Lay all planes on the nuclei; say which lay beside them."""
-    laid, notes = dict(planes), []
-    for probe, plane in planes.items():
-        shift = channel_shift(plane, labels, diameter_px, samples)
-        if shift and shift != (0, 0):
-            laid[probe] = Shifted(plane, shift)
-            notes.append(f"{probe}: lay {shift[0]} px down and {shift[1]} px right of the nuclei")
-    return laid, notes
 
 
 def _strongest(

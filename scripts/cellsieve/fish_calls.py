@@ -16,7 +16,7 @@ EXCLUDED = 0.005  # below it a nucleus is none
 FAINTEST = 2.8
 # of the stronger of two signals, in standard deviations of the signals
 _STRONGER = math.sqrt(1 / math.pi), math.sqrt(1 - 1 / math.pi)
-FEWEST_PROBES = 3  # for a gain in all of them to be a sign of doubling
+FEWEST_PROBES = 2  # for a gain in all of them to be a sign of doubling
 
 
 class FishCalls(NamedTuple):

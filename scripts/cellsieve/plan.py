@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.cell_table import cell_columns
-from cellsieve.choices import HAND_MADE
+from cellsieve.choices import HAND_MADE, REFERENCE_FORMAT
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -91,10 +91,9 @@ class Plan:
         _check_channels(config["channels"])
         _check_folders(config)
         _check_anomaly(config["anomaly"])
-        _check_probes(config)
         self.config = config
         sheet = read_sheet(config["fields"])
-        self.warnings = sheet.warnings
+        self.warnings = [*sheet.warnings, *_undecidable(config)]
         self.fields = {row["field"]: _normalised(row) for row in sheet.rows}
         self.slides: dict[str, list[str]] = {}
         for name, row in self.fields.items():
@@ -396,32 +395,37 @@ def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
                 f" anomaly.method is {anomaly['method']!r}; allowed: specks, or another method"
             )
         return
-    recorded = _recorded(Path(weights, "record.json"))
+    record = _record(Path(weights, "record.json"))
     named = {"network": NETWORK, "windows": WINDOWS}
-    needed = [*MODEL, *(file for name, file in named.items() if name in recorded)]
+    needed = [*MODEL, *(file for name, file in named.items() if name in record["sha256"])]
     if missing := [name for name in needed if not Path(weights, name).is_file()]:
         raise UserError(
             f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
             "allowed: the folder of a reference model, models/reference of another run"
         )
-
-
-def _check_probes(config: Mapping[str, Any]) -> None:
-    """Refuse a rule by which no nucleus can be a CAC."""
-    probes, gains = len(config["channels"]) - 1, config["calls"]["min_gain_probes"]
-    if 0 < probes < gains:
+    if record["format"] != REFERENCE_FORMAT:
         raise UserError(
-            f"configuration: calls.min_gain_probes is {gains}, but channels has {probes}"
-            f" probe{'s' * (probes > 1)}; allowed: at most {probes}, or more probes"
+            f"configuration: anomaly.weights is {weights!r}, a reference model of format"
+            f" {record['format']}; allowed: format {REFERENCE_FORMAT}; learn it again"
         )
 
 
-def _recorded(path: Path) -> set[str]:
-    """Return the kinds of file that a record names; a job that reads it complains of its faults."""
+def _undecidable(config: Mapping[str, Any]) -> list[str]:
+    """Warn of a rule by which no nucleus can be a CAC."""
+    probes, gains = len(config["channels"]) - 1, config["calls"]["min_gain_probes"]
+    if not 0 < probes < gains:
+        return []
+    said = f"calls.min_gain_probes is {gains}, but channels has {probes} probe{'s' * (probes > 1)}"
+    return [f"{said}: no nucleus can be a CAC"]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return the record of a model, or what a missing or broken one amounts to."""
     try:
-        return set(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {"format": record["format"], "sha256": dict(record["sha256"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return {"format": None, "sha256": {}}
 
 
 def _cell(value: Any) -> Any:

@@ -68,7 +68,9 @@ class Bank:
         self.signs = signs
         self.distance_rarity = Rarity(table["distance"])
         self.odds_rarity = Rarity(np.exp(self._log_odds(table))) if signs else None
-        self.surroundings_rarity = Rarity(table["surroundings"])
+        # what a network makes of them, where it looked
+        self.beside = next(name for name in ("localised", "specks") if name in table)
+        self.surroundings_rarity = Rarity(table[self.beside])
 
     def score(self, table: pd.DataFrame) -> Scores:
         """Score nuclei; one that is itself in the bank is not compared with itself.
@@ -76,7 +78,8 @@ class Bank:
         Parameters
         ----------
         table : DataFrame
-            Columns ``id``, ``surroundings`` and the bank's ``f_*`` or ``e_*``.
+            Columns ``id``, ``specks``, ``localised`` if the bank has it, and the bank's ``f_*``
+            or ``e_*``.
         """
         crop, nearest = self.neighbours(table)
         rarity = self.distance_rarity(crop)
@@ -85,8 +88,10 @@ class Bank:
             # far from all normal nuclei no classifier is to be trusted
             far = np.where(rarity >= _FAR, rarity, 0)
             rarity = np.maximum(self.odds_rarity(np.exp(crop)), far)
-        beside = table["surroundings"].to_numpy(float)
-        return Scores(crop, beside, join(rarity, self.surroundings_rarity(beside)), nearest)
+        beside = table[self.beside].to_numpy(float)
+        # nothing is known where no window has neighbours
+        rare = np.where(np.isnan(beside), 0, self.surroundings_rarity(np.nan_to_num(beside)))
+        return Scores(crop, beside, join(rarity, rare), nearest)
 
     def _log_odds(self, table: pd.DataFrame) -> np.ndarray:
         place = pd.Index(self.ids).get_indexer(table["id"])
@@ -118,7 +123,7 @@ def prepare_bank(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Parameters
     ----------
     table : DataFrame
-        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``surroundings``, and ``e_*`` where
+        Columns ``id`` (``"{field}:{cell}"``), ``f_*`` and ``specks``, and ``e_*`` where
         a network has embedded the nuclei: then neighbours are searched there.
 
     Returns

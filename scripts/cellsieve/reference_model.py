@@ -11,6 +11,7 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
+from cellsieve.choices import REFERENCE_FORMAT
 from cellsieve.describing import Describe, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
@@ -29,7 +30,6 @@ from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zo
 from cellsieve.signs import Signs, fit_signs
 from cellsieve.stores import create_zip, open_labels, open_zip
 
-FORMAT = 4  # of what bank and calibration hold; models of another one are refused
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
@@ -57,10 +57,11 @@ class ReferenceModel(NamedTuple):
     Attributes
     ----------
     bank : DataFrame
-        Columns ``id, field, slide, cell, f_*``, ``surroundings`` and, of a network, ``e_*``,
+        Columns ``id, field, slide, cell, f_*``, ``specks`` and, of a network, ``e_*``,
         one row a nucleus.
     calibration : DataFrame
-        ``id, f_*, score`` of reference nuclei that the bank does not hold.
+        ``id, f_*, score`` of reference nuclei that the bank does not hold; before it is
+        written, with all that is known of them.
     scale : Scale
         Of the reference.
     split_by : str or None
@@ -73,7 +74,7 @@ class ReferenceModel(NamedTuple):
     windows : DataFrame or None
         Of the bank's fields, where the network looks at surroundings.
     images : dict of str to str
-        SHA-256 of the image of each reference field.
+        SHA-256 of the image and of the nuclei of each reference field.
     """
 
     bank: pd.DataFrame
@@ -84,20 +85,22 @@ class ReferenceModel(NamedTuple):
     signs: Signs | None = None
     network: Path | None = None
     windows: pd.DataFrame | None = None
-    images: Mapping[str, str] = MappingProxyType({})
+    images: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
-    def name(self, field: str, image_sha256: str) -> str:
+    def name(self, field: str, image_sha256: str, nuclei_sha256: str) -> str:
         """Return what the model calls a field; no field of another run passes for one of its own.
 
         Parameters
         ----------
         field : str
             What the run calls it.
-        image_sha256 : str
+        image_sha256, nuclei_sha256 : str
+            Of its image and its label image: segmented anew it is another one.
         """
-        if self.images.get(field) == image_sha256:
+        digests = image_sha256, nuclei_sha256
+        if self.images.get(field) == digests:
             return field
-        same = [name for name, digest in self.images.items() if digest == image_sha256]
+        same = [name for name, known in self.images.items() if known == digests]
         return [*same, f"{field} of another run" if field in self.images else field][0]
 
 
@@ -140,7 +143,7 @@ def build(
     if localised and len(bank):
         bank, rest, windows = _localised(usable, scale, network, bank, rest)
         if windows.empty:
-            notes.append("too few reference fields: surroundings are not looked at")
+            notes.append("too few or too small reference fields to localise: specks count instead")
     if len(bank):
         bank, lost = prepare_bank(bank)
         notes += lost
@@ -148,9 +151,7 @@ def build(
     signs = fit_signs(normal, CAUSES) if method == "signs" and len(bank) else None
     calibration = _NO_SCORES
     if len(rest):
-        scores = Bank(bank, signs).score(rest)
-        known = ["id", *feature_columns(rest, "f_")]
-        calibration = rest[known].assign(score=scores.score)
+        calibration = rest.assign(score=Bank(bank, signs).score(rest).score)
     unknown = sum(not row["quality"]["pixel_size_um"] for row in usable)
     if 0 < unknown < len(usable):
         share = f"{unknown} of {len(usable)}"
@@ -167,6 +168,8 @@ def _localised(
 
     learned = [row for row in rows if row["field"] in set(parts[0]["field"])]
     windows = describe_reference(learned, scale, network)
+    if windows.empty:
+        return *parts, windows
     localiser = Localiser(network, windows)
     looked = (localise_reference(rows, scale, localiser, part) for part in parts)
     return *looked, windows
@@ -208,7 +211,9 @@ def write_model(
     rows : sequence of dict
         As for `build`; the pictures are cut from their fields.
     """
-    tables = {bank: model.bank, calibration: model.calibration}
+    # no more of them is needed to calibrate, and to see whether a field is alike
+    known = ["id", *feature_columns(model.calibration, "f_"), "score"]
+    tables = {bank: model.bank, calibration: model.calibration[known]}
     if windows:
         tables[windows] = _NO_NUCLEI[["field"]] if model.windows is None else model.windows
     for path, table in tables.items():
@@ -245,10 +250,10 @@ def load_model(folder: Path | str) -> ReferenceModel:
     folder = Path(folder)
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
+        if record["format"] != REFERENCE_FORMAT:
             raise UserError(
                 f"{folder}: a reference model of format {record['format']}, but this cellsieve"
-                f" reads {FORMAT}; learn it again from its reference fields"
+                f" reads {REFERENCE_FORMAT}; learn it again from its reference fields"
             )
         present = {
             name: folder / file
@@ -267,7 +272,7 @@ def load_model(folder: Path | str) -> ReferenceModel:
             _read_signs(present["signs"]),
             present.get("network"),
             pd.read_parquet(present["windows"]) if "windows" in present else None,
-            {known["field"]: known["image_sha256"] for known in record["fields"]},
+            {f["field"]: (f["image_sha256"], f["nuclei_sha256"]) for f in record["fields"]},
         )
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a reference model: no {error.filename}") from error

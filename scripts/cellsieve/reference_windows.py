@@ -10,7 +10,7 @@ from cellsieve.anomaly_networks.localisation import Localiser, describe_windows
 from cellsieve.anomaly_networks.windows import lay_windows
 from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
-from cellsieve.reference_nuclei import Scale, zoom_factor
+from cellsieve.reference_nuclei import Scale, read_label_list, zoom_factor
 from cellsieve.stores import open_labels, open_zip
 
 _TINY = 1e-6
@@ -20,6 +20,9 @@ def describe_reference(
     rows: Sequence[dict[str, Any]], scale: Scale, network: Network
 ) -> pd.DataFrame:
     """Describe the windows of fields whose nuclei are in the bank.
+
+    Where not all nuclei of a field are known to be normal, a window that shows another
+    one is left out.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ def describe_reference(
     for row in rows:
         with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
             windows = lay_windows(store["dapi"], nuclei, _ruler(row, scale), _intensity(row))
+            if row.get("reference_nuclei"):
+                windows = windows.showing_only(read_label_list(row["reference_nuclei"]))
             tables.append(describe_windows(network, windows, row["field"]))
     table = pd.concat(tables, ignore_index=True)
     return table if Localiser(network, table).enough() else table.iloc[:0]
@@ -59,13 +64,15 @@ def localise_reference(
     tables = []
     for row in rows:
         table = nuclei[nuclei["field"] == row["field"]]
+        if table.empty:
+            continue
         with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as labels:
-            about = (row["field"], _intensity(row))
             boxes = bounding_boxes(labels)
-            found = localiser(store["dapi"], labels, boxes, _ruler(row, scale), about)
+            ruler, typical = _ruler(row, scale), _intensity(row)
+            found = localiser(store["dapi"], labels, boxes, ruler, row["field"], typical)
         seen = found.loc[table["cell"]].set_axis(table.index)
         tables.append(table.assign(**seen))
-    return pd.concat(tables).loc[nuclei.index]
+    return pd.concat([nuclei.iloc[:0], *tables]).loc[nuclei.index]
 
 
 def _ruler(row: dict[str, Any], scale: Scale) -> Ruler:

@@ -79,7 +79,7 @@ def fit_signs(normal: pd.DataFrame, causes: Mapping[str, Sequence[str]]) -> Sign
     middle, scale = np.median(values, 0), np.maximum(values.std(0), 1e-9)
     standard = _standardised(values, middle, scale)
     raising = {
-        normal.columns.get_loc(name): normal.columns.get_indexer(raised)
+        normal.columns.get_loc(name): np.array([normal.columns.get_loc(r) for r in raised])
         for name, raised in causes.items()
     }
     fold = np.arange(len(normal)) % FOLDS

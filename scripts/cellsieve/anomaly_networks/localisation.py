@@ -17,7 +17,9 @@ from cellsieve.crops import DIAMETER, sampled_labels
 from cellsieve.nucleus_features import Ruler
 from cellsieve.reference import NEIGHBOURS, feature_columns
 from cellsieve.surroundings import REACH
+from cellsieve.tiles import tiles
 
+_TILE = 512  # pixels of a map that are shared out at once
 _TINY = 1e-12  # squared distance below which a window is in the bank
 
 
@@ -52,9 +54,19 @@ class Localiser:
         device = next(network.module.parameters()).device
         vectors = bank[feature_columns(bank, "e_")].to_numpy(np.float32)
         self.vectors = torch.from_numpy(vectors).to(device)
+        self.places = {
+            field: (part.index.to_numpy(), part[["y0", "x0"]].to_numpy())
+            for field, part in bank.groupby("field", sort=False)
+        }
 
     def __call__(
-        self, dapi: Any, nuclei: Any, boxes: pd.DataFrame, ruler: Ruler, about: tuple[str, float]
+        self,
+        dapi: Any,
+        nuclei: Any,
+        boxes: pd.DataFrame,
+        ruler: Ruler,
+        field: str,
+        intensity: float,
     ) -> pd.DataFrame:
         """Say of each nucleus what the windows show of it.
 
@@ -64,20 +76,23 @@ class Localiser:
         boxes : DataFrame
             Of all nuclei, indexed by label.
         ruler : Ruler
-        about : tuple of str and float
-            Name of the field, and the counts of a typical nucleus.
+        field : str
+        intensity : float
+            Of a typical nucleus, counts.
 
         Returns
         -------
         DataFrame
-            ``surroundings``, the map's integral over the nucleus and what is nearest to it, and
+            ``localised``, the map's integral over the nucleus and what is nearest to it, and
             ``window``, the highest score of the windows that hold its middle; indexed by label.
+            NaN where no window has neighbours.
         """
-        windows = lay_windows(dapi, nuclei, ruler, about[1])
-        heat, scores = self.look(windows, about[0])
+        windows = lay_windows(dapi, nuclei, ruler, intensity)
+        heat, scores = self.look(windows, field)
         middle = boxes[["y0", "x0"]].to_numpy() + boxes[["y1", "x1"]].to_numpy()
         table = pd.DataFrame({"window": windows.highest(scores, middle / 2)}, boxes.index)
-        return table.assign(surroundings=integrate(heat, windows, boxes.index))
+        localised = integrate(heat, windows, boxes.index)
+        return table.assign(localised=localised.where(table["window"].notna()))
 
     def look(self, windows: Windows, field: str) -> Localised:
         """Map what is unlike the reference in all windows of a field; where they overlap, the most.
@@ -88,10 +103,10 @@ class Localiser:
         heat, scores = np.zeros(shape, np.float32), np.full(len(windows.starts), np.nan)
         with RawGradCam(self.network) as cam:
             for number, start in enumerate(windows.starts):
-                strangers = self._strangers(field, start)
-                if len(strangers) < NEIGHBOURS:
+                vectors = self._elsewhere(field, start)
+                if len(vectors) < NEIGHBOURS:
                     continue
-                target = _Nearest(self.vectors[strangers])
+                target = _Nearest(vectors)
                 plane = cam(torch.from_numpy(windows.cut(start))[None], [target])[0]
                 scores[number] = target.score
                 there = heat[tuple(slice(at // CELL, (at + WINDOW) // CELL) for at in start)]
@@ -101,13 +116,21 @@ class Localiser:
 
     def enough(self) -> bool:
         """Whether every window of the bank has neighbours in it."""
-        places = self.bank[["field", "y0", "x0"]].itertuples(index=False)
-        return all(len(self._strangers(field, at)) >= NEIGHBOURS for field, *at in places)
+        return all(
+            len(self._elsewhere(field, start)) >= NEIGHBOURS
+            for field, (_, starts) in self.places.items()
+            for start in starts
+        )
 
-    def _strangers(self, field: str, start: tuple[int, int]) -> Tensor:
-        """Return the places of the bank's windows that may be neighbours of a window."""
-        near = (self.bank[["y0", "x0"]] - start).abs().lt(WINDOW).all(axis=1)
-        return torch.from_numpy(np.flatnonzero(~(near & (self.bank["field"] == field))))
+    def _elsewhere(self, field: str, start: Sequence[int]) -> Tensor:
+        """Return the vectors of the bank's windows that do not overlap a window."""
+        if field not in self.places:
+            return self.vectors
+        rows, starts = self.places[field]
+        near = (np.abs(starts - start) < WINDOW).all(1)
+        kept = np.ones(len(self.vectors), bool)
+        kept[rows[near]] = False
+        return self.vectors[torch.from_numpy(kept)]
 
 
 class _Nearest:
@@ -164,12 +187,11 @@ class RawGradCam(GradCAMPlusPlus):
         return self.backbone.unrolled(tokens, self.seen)
 
     def get_cam_weights(self, *args: Any) -> np.ndarray:
-        """Weigh the channels; where the activations sum to less than nothing there is no weight."""
+        """Weigh the channels by eq. 19; activations that sum to less than 0 count as 0 in it."""
         activations, gradients = args[-2:]
-        total = activations.sum((2, 3), keepdims=True)
-        divisor = 2 + total * gradients
-        share = np.divide(1, divisor, out=np.zeros_like(gradients), where=divisor > 0)
-        return (share * np.maximum(gradients, 0)).sum((2, 3))
+        total = np.maximum(activations.sum((2, 3), keepdims=True), 0)
+        risen = np.maximum(gradients, 0)
+        return (risen / (2 + total * risen)).sum((2, 3))
 
     def compute_cam_per_layer(self, crops: Tensor, targets: Any, _: bool) -> list[np.ndarray]:
         """Return the map of the one layer."""
@@ -222,11 +244,14 @@ def integrate(heat: np.ndarray, windows: Windows, cells: pd.Index) -> pd.Series:
     heat : ndarray, (h, w)
     windows : Windows
     cells : Index of int
-        Labels, ascending.
+        All labels of the field, ascending.
     """
-    whole = tuple(slice(0, CELL * length) for length in heat.shape)
-    labels = sampled_labels(windows.nuclei, whole, windows.view.scale, CELL)
-    number = np.searchsorted(np.append(0, cells), labels)
-    claims = expand_labels(number, REACH * DIAMETER / CELL)
-    sums = np.bincount(claims.ravel(), heat.ravel(), len(cells) + 1)[1:]
-    return pd.Series(sums * (CELL / DIAMETER) ** 2, cells)
+    sums = np.zeros(len(cells) + 1)
+    numbered = np.append(0, cells)
+    reach = int(REACH * DIAMETER / CELL)
+    for tile in tiles(heat.shape, _TILE, reach):
+        region = tuple(slice(CELL * part.start, CELL * part.stop) for part in tile.padded)
+        labels = sampled_labels(windows.nuclei, region, windows.view.scale, CELL)
+        claims = expand_labels(np.searchsorted(numbered, labels), reach)[tile.core_in_padded]
+        sums += np.bincount(claims.ravel(), heat[tile.core].ravel(), len(sums))
+    return pd.Series(sums[1:] * (CELL / DIAMETER) ** 2, cells)

@@ -1,5 +1,6 @@
 """Windows of a field, as the paper's network sees it: many nuclei and what lies between them."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -55,21 +56,36 @@ class Windows(NamedTuple):
         Returns
         -------
         ndarray, (m,)
+            NaN where no window with a score shows it.
         """
-        offset = places[:, None] * self.view.scale - np.array(self.starts)
-        shown = ((offset >= 0) & (offset < WINDOW)).all(2)
-        return np.where(shown, scores, -np.inf).max(1, initial=-np.inf)
+        best = np.full(len(places), -np.inf)
+        for start, score in zip(self.starts, scores, strict=True):
+            offset = places * self.view.scale - start
+            shown = ((offset >= 0) & (offset < WINDOW)).all(1)
+            best[shown] = np.fmax(best[shown], score)
+        return np.where(np.isinf(best), np.nan, best)
+
+    def showing_only(self, cells: Sequence[int]) -> "Windows":
+        """Return the windows in which no other nuclei than some are seen."""
+        known = np.array([0, *cells])
+        seen = (
+            sampled_labels(self.nuclei, self.region(start), self.view.scale)
+            for start in self.starts
+        )
+        pure = [np.isin(labels, known).all() for labels in seen]
+        return self._replace(starts=[s for s, kept in zip(self.starts, pure, strict=True) if kept])
 
     def cut(self, start: tuple[int, int]) -> np.ndarray:
         """Return the light and the nuclei of a window, (2, h, w), float32.
 
-        Light is relative to a typical nucleus. What is beyond the field is dark and empty.
+        Light is relative to a typical nucleus. Beyond the field it is mirrored.
         """
         region = self.region(start)
         light = self.view[region] / max(self.intensity, 1e-6)
         inside = sampled_labels(self.nuclei, region, self.view.scale) > 0
         padding = [(0, -length % _MULTIPLE) for length in light.shape]
-        return np.pad(np.stack([light, inside]).astype(np.float32), [(0, 0), *padding])
+        both = np.stack([light, inside]).astype(np.float32)
+        return np.pad(both, [(0, 0), *padding], mode="symmetric")
 
 
 def lay_windows(dapi: Any, nuclei: Any, ruler: Ruler, intensity: float) -> Windows:
