@@ -125,13 +125,12 @@ def test_a_rescaled_score_gives_the_same_map():
     assert seen[1].heat / 1e4 == pytest.approx(seen[0].heat, rel=1e-2, abs=1e-3 * highest)
 
 
-@pytest.mark.parametrize("family", ["vit", "resnet"])
-def test_other_weights_give_another_map(family):
+def test_other_weights_give_another_map():
     """The network that ships, and one of random weights (Adebayo et al., NeurIPS 2018)."""
-    shipped = network(family)
-    shipped.module.backbone.load_state_dict(load_start(BACKBONES / f"{family}.safetensors", family))
+    shipped = network("vit")
+    shipped.module.backbone.load_state_dict(load_start(BACKBONES / "vit.safetensors", "vit"))
     maps = []
-    for described in (shipped, network(family, 1)):
+    for described in (shipped, network("vit", 1)):
         with RawGradCam(described) as cam:
             maps.append(cam(window(), [lambda z: torch.log(from_the_middle(z))])[0])
     assert spearmanr(maps[0].ravel(), maps[1].ravel()).statistic < 0.5
