@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from cellsieve.anomaly_benchmark import split_fields
+    from cellsieve.anomaly_benchmark import split_fields, true_classes
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
     from cellsieve.provenance import file_sha256
@@ -51,8 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{args.fields}: {model.notes[0]}")
     fitted = time.perf_counter()
     localise = _localiser(network, model)
-    scores = [_score(row, model, network, localise) for row in tested]
-    scores = pd.concat(scores, ignore_index=True)
+    banks = _banks(model)
+    tables = [_describe(row, model, network, localise) for row in tested]
+    scores = [_score(table, *banks) for table in tables]
+    known = [true_classes(row) for row in tested]
+    scores = pd.concat(
+        [mine.merge(truth, on="cell") for mine, truth in zip(scores, known, strict=True)],
+        ignore_index=True,
+    )
     ended = time.perf_counter()
     with atomic(args.scores) as part:
         scores.to_parquet(part, index=False)
@@ -102,32 +108,43 @@ def _localiser(network: Any, model: Any) -> Any:
     return Localiser(network, model.windows) if len(model.windows) else None
 
 
-def _score(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
-    """Score the nuclei of one field whose class is known."""
-    from cellsieve.anomaly_benchmark import true_classes
+def _banks(model: Any) -> tuple[Any, Any, Any]:
+    """Return the bank with specks, the scores that calibrate it, and the localised bank if any."""
+    from cellsieve.reference import Bank
+
+    specks = Bank(model.bank.drop(columns="localised", errors="ignore"), model.signs)
+    localised = Bank(model.bank) if "localised" in model.bank else None
+    return specks, specks.score(model.calibration).score, localised
+
+
+def _describe(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
     from cellsieve.describing import describe_field
-    from cellsieve.reference import Bank, conformal_p
     from cellsieve.stores import open_labels, open_zip
 
     describe = network and network.describe_and_score
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        table = describe_field(
+        return describe_field(
             store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe, localise
         )
-    with_specks = Bank(model.bank.drop(columns="localised", errors="ignore"), model.signs)
-    scores = with_specks.score(table)
+
+
+def _score(table: Any, specks: Any, calibration: Any, localised: Any) -> Any:
+    """Score the described nuclei of one field by every view there is."""
+    from cellsieve.reference import conformal_p
+
+    scores = specks.score(table)
     found = table[["field", "cell"]].assign(
         anomaly_crop=scores.crop,
         anomaly_map=scores.surroundings,
         anomaly_score=scores.score,
-        anomaly_p=conformal_p(scores.score, with_specks.score(model.calibration).score),
+        anomaly_p=conformal_p(scores.score, calibration),
     )
-    if "localised" in model.bank:
-        found["joined_localised"] = Bank(model.bank).score(table).score
+    if localised:
+        found["joined_localised"] = localised.score(table).score
     for name in ("pretext", "window", "localised"):
         if name in table:
             found[name] = table[name]
-    return found.merge(true_classes(row), on="cell")
+    return found
 
 
 if __name__ == "__main__":

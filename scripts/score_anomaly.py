@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        views = _views(model, args) if model.network else (None, None)
+        shown = model.image_name(args.field, qc["image_sha256"])
+        views = _views(model, args, shown) if model.network else (None, None)
         name = model.name(args.field, qc["image_sha256"], file_sha256(args.nuclei))
         table, described = _score(store["dapi"], nuclei, model, name, qc, *views)
         _write_map(args.anomaly_map, nuclei, table)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _views(model: Any, args: Any) -> tuple[Any, Any]:
+def _views(model: Any, args: Any, shown: str) -> tuple[Any, Any]:
     """Return what describes crops and what looks at surroundings."""
     import torch
 
@@ -62,7 +63,13 @@ def _views(model: Any, args: Any) -> tuple[Any, Any]:
         return network.describe, None
     from cellsieve.anomaly_networks.localisation import Localiser
 
-    return network.describe, Localiser(network, model.windows)
+    localiser = Localiser(network, model.windows)
+
+    def localise(*given: Any) -> Any:
+        *what, _, intensity = given
+        return localiser(*what, shown, intensity)
+
+    return network.describe, localise
 
 
 def _score(

@@ -462,9 +462,10 @@ def test_gain_in_all_probes_of_a_doubled_nucleus_is_not_called():
     fish = call_fish(counted, np.ones(43, bool), doubled, 2)
     assert fish.call[:4].tolist() == ["cac", "not_assessable", "cac", "normal"]
     assert fish.doubt[1] == "gains in all probes and much DNA: two nuclei or a doubled genome"
-    # of two probes a gain in both is no sign of doubling
+    # of two probes, too; a gain in the only one makes no CAC
     both = {p: counted[p] for p in ("aqua", "green")}
-    assert call_fish(both, np.ones(43, bool), doubled, 2).call[1] == "cac"
+    assert call_fish(both, np.ones(43, bool), doubled, 2).call[1] == "not_assessable"
+    assert call_fish({"aqua": counted["aqua"]}, np.ones(43, bool), doubled, 2).call[1] == "gain"
 
 
 def test_faint_nuclei_are_not_assessed():

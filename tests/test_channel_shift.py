@@ -49,6 +49,16 @@ def test_a_large_shift_is_left_and_said(field):
     assert notes[0].startswith("red: may lie beside the nuclei (down, right: 14.")
 
 
+def test_parts_that_disagree_are_left_and_said():
+    drawn = draw_field((1024, 2048), 40, 300, 4, touching=0, background=0)
+    haze = 100 + 60 * ndimage.gaussian_filter((drawn.labels > 0) * 1.0, 2)
+    haze += np.random.default_rng(0).normal(0, 3, haze.shape)
+    torn = np.hstack([haze[:, :1024], np.roll(haze[:, 1024:], (6, 0), (0, 1))])
+    moved, notes = lay(torn, drawn.labels, 40.0)
+    assert moved == (0, 0)
+    assert "may lie beside the nuclei" in notes[0]
+
+
 def test_nothing_is_found_where_there_is_no_haze(field):
     planes, labels, diameter = field
     noise = np.random.default_rng(0).normal(100, 5, labels.shape)

@@ -1,5 +1,6 @@
 """The anomaly networks by their scripts: fitted, gone on with, frozen, refused."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
 from cellsieve.anomaly_networks import fitting
-from cellsieve.anomaly_networks.files import load_network, save_network
+from cellsieve.anomaly_networks.files import load_network, load_start, save_network
 from cellsieve.anomaly_networks.fitting import Options, fit
 from cellsieve.anomaly_networks.methods import METHODS, Batch
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
@@ -180,3 +181,11 @@ def test_a_network_that_collapses_is_stopped(tmp_path, monkeypatch, caplog):
     with pytest.raises(TrainingError, match="diverged"):
         fit(crops, None, plan, tmp_path / "c.pt", lambda rows: None)
     assert "collapses" in caplog.text
+
+
+def test_the_backbone_that_ships_is_the_one_of_its_record():
+    file = Path(__file__).parents[1] / "resources" / "backbones" / "vit.safetensors"
+    record = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    assert record["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    Backbone("vit").load_state_dict(load_start(file, "vit"))
+    assert file.stat().st_size < 30e6

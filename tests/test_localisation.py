@@ -12,6 +12,8 @@ from skimage.transform import resize
 from synthetic import draw_field
 from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
+import build_reference
+import score_anomaly
 from cellsieve.anomaly_networks.files import Network, load_start, save_network
 from cellsieve.anomaly_networks.localisation import (
     Localiser,
@@ -24,6 +26,7 @@ from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.anomaly_networks.windows import CELL, WINDOW, lay_windows, window_starts
 from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
+from cellsieve.reference_model import load_model
 from cellsieve.tables import read_table
 
 RULER = Ruler(24.0, 1.0)  # the view is the field itself
@@ -141,7 +144,6 @@ def test_neighbours_overlap_no_window_and_none_is_its_own():
     windows, described = lay(dapi, labels), network("test_vit")
     bank = describe_windows(described, windows, "a")
     localiser = Localiser(described, bank)
-    assert localiser.enough()
     vectors = bank.filter(like="e_").to_numpy()
     scores = localiser.look(windows, "a").scores
     for number, (y, x) in enumerate(windows.starts):
@@ -166,10 +168,11 @@ def test_too_few_windows_have_no_neighbours():
     dapi, labels = field((300, 300))
     windows, described = lay(dapi, labels), network("test_vit")
     localiser = Localiser(described, describe_windows(described, windows, "a"))
-    assert not localiser.enough()
     seen = localiser.look(windows, "a")
     assert np.isnan(seen.scores).all()
     assert not seen.heat.any()
+    found = localiser(dapi, labels, bounding_boxes(labels), RULER, "a", 100.0)
+    assert found.isna().all(axis=None)
 
 
 def test_the_highest_window_of_a_place():
@@ -180,8 +183,10 @@ def test_the_highest_window_of_a_place():
     assert windows.highest(np.array([1.0, 2.0]), places).tolist() == [1, 2, 2]
 
 
-def test_a_map_is_shared_out_among_nuclei_by_the_nearest():
+@pytest.mark.parametrize("tile", [7, 512])
+def test_a_map_is_shared_out_among_nuclei_by_the_nearest(tile, monkeypatch):
     """Against every pixel's nearest nucleus, by brute force."""
+    monkeypatch.setattr("cellsieve.anomaly_networks.localisation._TILE", tile)
     labels = np.zeros((120, 120), np.uint32)
     labels[20:44, 20:44] = 7
     labels[20:44, 52:76] = 3_000_000_000
@@ -239,3 +244,29 @@ def test_an_odd_window_scores_above_normal_ones():
     table = localiser(dapi, labels, boxes, RULER, "p", typical)
     near = (boxes["y0"] < 120) & (boxes["x0"] < 120)
     assert table["window"][near].min() > table["window"][boxes["y0"] > 300].max()
+
+
+@pytest.mark.parametrize("listed", [None, range(1, 60)])
+def test_a_reference_that_cannot_be_localised_counts_specks(tmp_path, listed):
+    """A small field, and one most of whose windows show nuclei that are not listed."""
+    side = 400 if listed is None else 640
+    write_field(tmp_path / "n", 1, side * side // 1500, side=side)
+    one = row(tmp_path / "n", "s")
+    if listed:
+        (tmp_path / "list.tsv").write_text("\n".join(map(str, listed)))
+        one["reference_nuclei"] = tmp_path / "list.tsv"
+    described = network("test_vit")
+    save_network(tmp_path / "w", described.module.state_dict(), "frozen", "test_vit")
+    model = tmp_path / "model"
+    more = ["--method", "network", "--network", tmp_path / "w", "--threads", 1]
+    more += ["--network-copy", model / "network.safetensors", "--surroundings", "localised"]
+    more += ["--windows", model / "windows.parquet"]
+    build_reference.main(build_arguments(model, [one], *more))
+    loaded = load_model(model)
+    assert loaded.windows.empty
+    assert "too few windows of reference nuclei alone to localise: specks count" in loaded.notes
+    score_anomaly.main(score_arguments(tmp_path / "n", model))
+    table = read_table(tmp_path / "n" / OUTPUTS[0])
+    specks = loaded.bank.set_index("cell")["specks"]
+    found = table.set_index("cell").loc[specks.index, "anomaly_map"]
+    assert found.to_numpy() == pytest.approx(specks.to_numpy())

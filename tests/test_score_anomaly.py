@@ -222,6 +222,8 @@ def test_another_image_of_the_same_name_is_another_field(rows, model, tmp_path):
     assert loaded.name(field, "other", outlines) != field
     assert loaded.name(field, image, "other") != field
     assert loaded.name("p", image, "other") == "p"
+    assert loaded.image_name("p", image) == field
+    assert loaded.image_name("p", "other") == "p"
     folder = next(Path(one["qc"]).parent for one in rows if one["field"] == field)
     copied = shutil.copytree(folder, tmp_path / field)
     score_anomaly.main(score_arguments(copied, model))

@@ -403,6 +403,11 @@ def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
             f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
             "allowed: the folder of a reference model, models/reference of another run"
         )
+    if record["format"] is None:
+        raise UserError(
+            f"configuration: anomaly.weights is {weights!r}, whose record.json is not the record of"
+            " a reference model; allowed: models/reference of another run"
+        )
     if record["format"] != REFERENCE_FORMAT:
         raise UserError(
             f"configuration: anomaly.weights is {weights!r}, a reference model of format"

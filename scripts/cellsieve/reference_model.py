@@ -87,6 +87,11 @@ class ReferenceModel(NamedTuple):
     windows: pd.DataFrame | None = None
     images: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
+    def image_name(self, field: str, image_sha256: str) -> str:
+        """Return what the model calls an image, however its nuclei were outlined."""
+        same = [name for name, known in self.images.items() if known[0] == image_sha256]
+        return [*same, self.name(field, image_sha256, "")][0]
+
     def name(self, field: str, image_sha256: str, nuclei_sha256: str) -> str:
         """Return what the model calls a field; no field of another run passes for one of its own.
 
@@ -143,7 +148,7 @@ def build(
     if localised and len(bank):
         bank, rest, windows = _localised(usable, scale, network, bank, rest)
         if windows.empty:
-            notes.append("too few or too small reference fields to localise: specks count instead")
+            notes.append("too few windows of reference nuclei alone to localise: specks count")
     if len(bank):
         bank, lost = prepare_bank(bank)
         notes += lost
@@ -162,17 +167,19 @@ def build(
 def _localised(
     rows: Sequence[dict[str, Any]], scale: Scale, network: Any, *parts: pd.DataFrame
 ) -> tuple[pd.DataFrame, ...]:
-    """Return bank and calibration with what windows say of surroundings, and the bank's windows."""
+    """Return bank and calibration with what windows say of surroundings, and the bank's windows.
+
+    Without anything of that where a nucleus has no window with neighbours.
+    """
     from cellsieve.anomaly_networks.localisation import Localiser
-    from cellsieve.reference_windows import describe_reference, localise_reference
+    from cellsieve.reference_windows import NO_WINDOWS, describe_reference, localise_reference
 
     learned = [row for row in rows if row["field"] in set(parts[0]["field"])]
     windows = describe_reference(learned, scale, network)
-    if windows.empty:
-        return *parts, windows
     localiser = Localiser(network, windows)
-    looked = (localise_reference(rows, scale, localiser, part) for part in parts)
-    return *looked, windows
+    looked = [localise_reference(rows, scale, localiser, part) for part in parts]
+    known = all(part["localised"].notna().all() for part in looked if len(part))
+    return (*looked, windows) if known else (*parts, NO_WINDOWS)
 
 
 def _divide(

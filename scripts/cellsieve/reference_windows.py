@@ -14,6 +14,7 @@ from cellsieve.reference_nuclei import Scale, read_label_list, zoom_factor
 from cellsieve.stores import open_labels, open_zip
 
 _TINY = 1e-6
+NO_WINDOWS = pd.DataFrame({"field": [], "y0": [], "x0": []}).astype({"field": str})
 
 
 def describe_reference(
@@ -34,8 +35,7 @@ def describe_reference(
     Returns
     -------
     DataFrame
-        As `cellsieve.anomaly_networks.localisation.describe_windows` gives them; no row
-        where a window of the reference itself would have too few neighbours.
+        As `cellsieve.anomaly_networks.localisation.describe_windows` gives them.
     """
     tables = []
     for row in rows:
@@ -43,9 +43,9 @@ def describe_reference(
             windows = lay_windows(store["dapi"], nuclei, _ruler(row, scale), _intensity(row))
             if row.get("reference_nuclei"):
                 windows = windows.showing_only(read_label_list(row["reference_nuclei"]))
-            tables.append(describe_windows(network, windows, row["field"]))
-    table = pd.concat(tables, ignore_index=True)
-    return table if Localiser(network, table).enough() else table.iloc[:0]
+            if windows.starts:
+                tables.append(describe_windows(network, windows, row["field"]))
+    return pd.concat(tables, ignore_index=True) if tables else NO_WINDOWS
 
 
 def localise_reference(

@@ -114,14 +114,6 @@ class Localiser:
                 np.maximum(there, plane, out=there)
         return Localised(heat, scores)
 
-    def enough(self) -> bool:
-        """Whether every window of the bank has neighbours in it."""
-        return all(
-            len(self._elsewhere(field, start)) >= NEIGHBOURS
-            for field, (_, starts) in self.places.items()
-            for start in starts
-        )
-
     def _elsewhere(self, field: str, start: Sequence[int]) -> Tensor:
         """Return the vectors of the bank's windows that do not overlap a window."""
         if field not in self.places:
