@@ -37,10 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
         shown = model.image_name(args.field, qc["image_sha256"])
-        views = _views(model, args, shown) if model.network else (None, None)
+        heat: dict[float, Any] = {}
+        views = _views(model, args, shown, heat) if model.network else (None, None)
         name = model.name(args.field, qc["image_sha256"], file_sha256(args.nuclei))
         table, described = _score(store["dapi"], nuclei, model, name, qc, *views)
-        _write_map(args.anomaly_map, nuclei, table)
+        _write_map(args.anomaly_map, nuclei, table, heat)
     shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
     if shifts:
         table["anomaly_p"] = float("nan")
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _views(model: Any, args: Any, shown: str) -> tuple[Any, Any]:
-    """Return what describes crops and what looks at surroundings."""
+def _views(model: Any, args: Any, shown: str, heat: dict[float, Any]) -> tuple[Any, Any]:
+    """Return what describes crops, and what looks at surroundings and keeps its map."""
     import torch
 
     from cellsieve.anomaly_networks.files import load_network
@@ -61,13 +62,18 @@ def _views(model: Any, args: Any, shown: str) -> tuple[Any, Any]:
     network = load_network(model.network, choose_device(args.device))
     if model.windows is None or model.windows.empty:
         return network.describe, None
-    from cellsieve.anomaly_networks.localisation import Localiser
+    from cellsieve.anomaly_networks.localisation import Localiser, tell
+    from cellsieve.anomaly_networks.windows import CELL, lay_windows
 
     localiser = Localiser(network, model.windows)
 
-    def localise(*given: Any) -> Any:
-        *what, _, intensity = given
-        return localiser(*what, shown, intensity)
+    def localise(
+        dapi: Any, nuclei: Any, boxes: Any, ruler: Any, field: str, intensity: float
+    ) -> Any:
+        windows = lay_windows(dapi, nuclei, ruler, intensity)
+        seen = localiser.look(windows, shown)
+        heat[CELL / windows.view.scale] = seen.heat
+        return tell(seen, windows, boxes)
 
     return network.describe, localise
 
@@ -98,8 +104,11 @@ def _score(
     return table, described
 
 
-def _write_map(path: str, nuclei: Any, table: Any) -> None:
-    """Write the highest score of each block of the field; NaN where no nucleus has one."""
+def _write_map(path: str, nuclei: Any, table: Any, localised: dict[float, Any]) -> None:
+    """Write the highest score of each block of the field, and the windows' map if there is one.
+
+    A block without a nucleus is NaN.
+    """
     import numpy as np
 
     from cellsieve.stores import add_plane, create_zip
@@ -122,6 +131,9 @@ def _write_map(path: str, nuclei: Any, table: Any) -> None:
             heat[y : y + rows, x : x + cols] = np.fmax.reduce(blocks, axis=(1, 3))
         store.attrs["scale"] = MAP_SCALE
         store.attrs["unit"] = "anomaly_score of the nucleus"
+        for pixels, seen in localised.items():
+            add_plane(store, "localised", seen.shape, np.float32)[:] = seen
+            store.attrs["localised_scale"] = pixels
 
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:

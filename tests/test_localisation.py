@@ -27,6 +27,7 @@ from cellsieve.anomaly_networks.windows import CELL, WINDOW, lay_windows, window
 from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 from cellsieve.reference_model import load_model
+from cellsieve.stores import open_zip
 from cellsieve.tables import read_table
 
 RULER = Ruler(24.0, 1.0)  # the view is the field itself
@@ -226,6 +227,10 @@ def test_scripts_localise_and_give_the_same_bytes_again(tmp_path):
     table = read_table(tmp_path / "p" / OUTPUTS[0])
     assert (table["anomaly_map"] >= 0).all()
     assert table["anomaly_map"].nunique() > len(table) / 2
+    with open_zip(tmp_path / "p" / OUTPUTS[1]) as store:
+        assert store["localised"].shape == (160, 160)
+        assert store["localised"][:].max() > 0
+        assert store.attrs["localised_scale"] == CELL
     done = call("build_reference", build_arguments(model, rows, *more))
     assert done.returncode == 2
     assert "--surroundings localised needs --network and --windows" in done.stderr

@@ -68,7 +68,7 @@ class Localiser:
         field: str,
         intensity: float,
     ) -> pd.DataFrame:
-        """Say of each nucleus what the windows show of it.
+        """Look at a field, and say of each nucleus what the windows show of it.
 
         Parameters
         ----------
@@ -83,16 +83,10 @@ class Localiser:
         Returns
         -------
         DataFrame
-            ``localised``, the map's integral over the nucleus and what is nearest to it, and
-            ``window``, the highest score of the windows that hold its middle; indexed by label.
-            NaN where no window has neighbours.
+            As `tell` gives it.
         """
         windows = lay_windows(dapi, nuclei, ruler, intensity)
-        heat, scores = self.look(windows, field)
-        middle = boxes[["y0", "x0"]].to_numpy() + boxes[["y1", "x1"]].to_numpy()
-        table = pd.DataFrame({"window": windows.highest(scores, middle / 2)}, boxes.index)
-        localised = integrate(heat, windows, boxes.index)
-        return table.assign(localised=localised.where(table["window"].notna()))
+        return tell(self.look(windows, field), windows, boxes)
 
     def look(self, windows: Windows, field: str) -> Localised:
         """Map what is unlike the reference in all windows of a field; where they overlap, the most.
@@ -226,6 +220,29 @@ def describe_windows(network: Network, windows: Windows, field: str) -> pd.DataF
     vectors = vectors.reset_index(drop=True)
     places = pd.DataFrame(windows.starts, columns=["y0", "x0"])
     return pd.concat([places, vectors], axis=1).assign(field=field)
+
+
+def tell(seen: Localised, windows: Windows, boxes: pd.DataFrame) -> pd.DataFrame:
+    """Say of each nucleus what the windows show of it.
+
+    Parameters
+    ----------
+    seen : Localised
+    windows : Windows
+    boxes : DataFrame
+        Of all nuclei, indexed by label.
+
+    Returns
+    -------
+    DataFrame
+        ``localised``, the map's integral over the nucleus and what is nearest to it, and
+        ``window``, the highest score of the windows that hold its middle; indexed by label.
+        NaN where no window has neighbours.
+    """
+    middle = boxes[["y0", "x0"]].to_numpy() + boxes[["y1", "x1"]].to_numpy()
+    table = pd.DataFrame({"window": windows.highest(seen.scores, middle / 2)}, boxes.index)
+    localised = integrate(seen.heat, windows, boxes.index)
+    return table.assign(localised=localised.where(table["window"].notna()))
 
 
 def integrate(heat: np.ndarray, windows: Windows, cells: pd.Index) -> pd.Series:
