@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
 from cellsieve.anomaly_networks import fitting
@@ -189,3 +191,25 @@ def test_the_backbone_that_ships_is_the_one_of_its_record():
     assert record["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     Backbone("vit").load_state_dict(load_start(file, "vit"))
     assert file.stat().st_size < 30e6
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_weights_of_timm_begin_a_fit(name, tmp_path):
+    """As they are downloaded: with a classifier, a transformer for larger pictures."""
+    torch.manual_seed(0)
+    whole = timm.create_model(name)
+    save_file(whole.state_dict(), tmp_path / "timm.safetensors")
+    start = load_start(tmp_path / "timm.safetensors", name)
+    backbone = Backbone(name)
+    backbone.load_state_dict(start)
+    known = dict(whole.named_parameters())
+    same = [
+        torch.equal(value, known[key])
+        for key, value in backbone.body.named_parameters()
+        if value.shape == known[key].shape
+    ]
+    assert all(same)
+    assert len(same) > len(known) - 8  # but for classifier, last norm, patches and places
+    (tmp_path / "other.safetensors").write_bytes((tmp_path / "timm.safetensors").read_bytes())
+    with pytest.raises(UserError, match="timm cannot make it"):
+        load_start(tmp_path / "other.safetensors", "resnet")

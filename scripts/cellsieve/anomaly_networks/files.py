@@ -89,11 +89,19 @@ def load_network(path: Path | str, device: str) -> Network:
 def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
     """Load the weights of a backbone, whatever method they are of, to begin a fit with.
 
+    Parameters
+    ----------
+    path : path-like
+        Of cellsieve, or of timm for that very network (safetensors).
+    backbone : str
+
     Raises
     ------
     UserError
         If there is no such file or it is of another backbone.
     """
+    if _of_timm(path):
+        return Backbone(backbone, Path(path)).state_dict()
     notes, state = _read(path)
     if notes["backbone"] != backbone:
         raise UserError(f"{path}: weights of {notes['backbone']}, but {backbone} is asked for")
@@ -102,6 +110,18 @@ def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
         for name, value in state.items()
         if name.startswith(_BACKBONE)
     }
+
+
+def _of_timm(path: Path | str) -> bool:
+    """Whether a file holds tensors under the names of timm, and nothing of cellsieve."""
+    try:
+        with safe_open(path, "pt") as file:
+            return _NOTES not in (file.metadata() or {}) and not any(
+                name.startswith(_BACKBONE)
+                for name in file.keys()  # noqa: SIM118
+            )
+    except (SafetensorError, OSError):
+        return False
 
 
 def _read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:

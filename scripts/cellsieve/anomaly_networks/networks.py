@@ -1,6 +1,7 @@
 """A backbone of timm that sees crops of nuclei, and what the methods put on top of it."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,17 @@ class Backbone(nn.Module):
     ----------
     name : str
         As timm knows it, or a family of `FAMILIES`.
+    pretrained : Path, optional
+        Weights of timm for that network (safetensors), ImageNet's for instance: timm fits the
+        patches and the places of a transformer to crops.
+
+    Raises
+    ------
+    UserError
+        If timm cannot make it.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, pretrained: Path | None = None):
         super().__init__()
         import timm
 
@@ -41,9 +50,11 @@ class Backbone(nn.Module):
         fitted = {"img_size": SIDE, "patch_size": _PATCH, "final_norm": False}
         fitted["dynamic_img_size"] = True  # windows are larger than crops
         options = fitted if self.tokens else {}
+        if pretrained:
+            options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(pretrained)}}
         try:
             self.body = timm.create_model(name, num_classes=0, in_chans=3, **options)
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, KeyError) as error:
             fault = " ".join(str(error).split())[:200]
             raise UserError(f"anomaly.backbone {name}: timm cannot make it: {fault}") from error
         self.width = self.body.num_features
