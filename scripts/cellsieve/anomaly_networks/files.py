@@ -20,6 +20,7 @@ from cellsieve.files import atomic
 VERSION = "1"  # of what the weights mean; others are refused
 _NOTES = "cellsieve"
 _BACKBONE = "backbone."
+_BODY = "body."  # of a backbone, timm's own network
 
 
 class Network(NamedTuple):
@@ -100,8 +101,12 @@ def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
     UserError
         If there is no such file or it is of another backbone.
     """
-    if _of_timm(path):
-        return Backbone(backbone, Path(path)).state_dict()
+    if names := _names_of_timm(path):
+        state = Backbone(backbone, Path(path)).state_dict()
+        # timm passes over what a file lacks
+        if missing := sorted({name.removeprefix(_BODY) for name in state} - names):
+            raise UserError(f"{path}: not weights of {backbone}: no {missing[0]}")
+        return state
     notes, state = _read(path)
     if notes["backbone"] != backbone:
         raise UserError(f"{path}: weights of {notes['backbone']}, but {backbone} is asked for")
@@ -112,16 +117,14 @@ def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
     }
 
 
-def _of_timm(path: Path | str) -> bool:
-    """Whether a file holds tensors under the names of timm, and nothing of cellsieve."""
+def _names_of_timm(path: Path | str) -> set[str]:
+    """Return the names of the tensors in a file of timm; none of any other file."""
     try:
         with safe_open(path, "pt") as file:
-            return _NOTES not in (file.metadata() or {}) and not any(
-                name.startswith(_BACKBONE)
-                for name in file.keys()  # noqa: SIM118
-            )
+            known = _NOTES in (file.metadata() or {})
+            return set() if known else set(file.keys())
     except (SafetensorError, OSError):
-        return False
+        return set()
 
 
 def _read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
