@@ -211,5 +211,5 @@ def test_weights_of_timm_begin_a_fit(name, tmp_path):
     assert all(same)
     assert len(same) > len(known) - 8  # but for classifier, last norm, patches and places
     (tmp_path / "other.safetensors").write_bytes((tmp_path / "timm.safetensors").read_bytes())
-    with pytest.raises(UserError, match="not weights of resnet|timm cannot make it"):
+    with pytest.raises(UserError, match=r"not weights of resnet|timm cannot make it"):
         load_start(tmp_path / "other.safetensors", "resnet")
