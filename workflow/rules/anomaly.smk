@@ -89,7 +89,11 @@ rule build_reference:
         network=lambda wildcards, input, output: (
             ["--method", "network", "--network", input.network]
             + ["--network-copy", output.network]
-            + (["--surroundings", "localised", "--windows", output.windows] if output.windows else [])
+            + (
+                ["--surroundings", "localised", "--windows", output.windows]
+                if output.windows
+                else []
+            )
             if input.network
             else ["--method", config["anomaly"]["method"]]
         ),
