@@ -221,9 +221,13 @@ class Plan:
             )
         return []
 
+    def ships_backbone(self, name: str) -> bool:
+        """Whether weights of a backbone ship."""
+        return (SHIPPED_BACKBONES / f"{name}.safetensors").is_file()
+
     def shipped_backbone(self, name: str) -> list[str]:
-        """Return the weights of a backbone that ship, if there are any."""
-        if not (SHIPPED_BACKBONES / f"{name}.safetensors").is_file():
+        """Return the weights of a backbone that ship, if there are any, once they are verified."""
+        if not self.ships_backbone(name):
             return []
         return [os.path.relpath(verified(name, SHIPPED_BACKBONES))]
 

@@ -197,7 +197,7 @@ def anomaly_runs(suffix):
     return [
         out(f"benchmark/anomaly/{method}-{backbone}-{seed}.{suffix}")
         for method, backbone in benchmark_choices.ANOMALY_METHODS
-        if method != "frozen" or RUN.shipped_backbone(backbone)
+        if method != "frozen" or RUN.ships_backbone(backbone)
         for seed in range(1 if method in UNSEEDED else SEEDS)
     ]
 
