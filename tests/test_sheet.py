@@ -133,7 +133,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(tmp_path, column, value, al
         ("field\timage\tslide\na\ta\tb\nb\tb\t\n", "row 3, column slide: the cell is empty"),
         (
             "field\timage\tslide\tpatient\na\ta\ts\tp\nb\tb\ts\tq\n",
-            "row 3, column patient: slide 's' has patient q here and p in row 2",
+            "row 3, column patient: slide 's' has q here and p in row 2",
         ),
         ("field\timage\tslide\tpatient\na\ta\ts\tp\nb\tb\ts\t\n", "none here and p in row 2"),
         (

@@ -70,7 +70,7 @@ def read_sheet(path: str | Path) -> Sheet:
     _check_names(rows, path)
     warnings = _settle_slides(rows, path)
     _check_references(rows, path)
-    _check_volumes(rows, path)
+    _check_shared(rows, path, "volume_ul", "the slide's volume in all its rows")
     warnings += _repeated_images(rows)
     return Sheet([_complete(row, columns, path) for row in rows], warnings)
 
@@ -200,15 +200,7 @@ def _settle_slides(rows: list[dict[str, Any]], path: Path) -> list[str]:
                 f"the slide of row {named[row['field'].lower()][ROW]}; name the slide"
             )
         row["slide"] = row["field"]
-    first: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        other = first.setdefault(row["slide"], row)
-        if row.get("patient") != other.get("patient"):
-            raise UserError(
-                f"{path}, row {row[ROW]}, column patient: slide {row['slide']!r} has patient "
-                f"{row.get('patient', 'none')} here and {other.get('patient', 'none')} in row "
-                f"{other[ROW]}; a slide belongs to one patient"
-            )
+    _check_shared(rows, path, "patient", "one patient for all rows of a slide")
     if not without:
         return []
     return [
@@ -226,16 +218,16 @@ def _check_references(rows: Iterable[dict[str, Any]], path: Path) -> None:
             )
 
 
-def _check_volumes(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """Refuse a slide of two volumes: its rows would be added up, or one be taken."""
+def _check_shared(rows: Iterable[dict[str, Any]], path: Path, column: str, allowed: str) -> None:
+    """Refuse rows of a slide that differ in what only the slide as a whole can have."""
     first: dict[str, dict[str, Any]] = {}
     for row in rows:
         other = first.setdefault(row["slide"], row)
-        if row.get("volume_ul") != other.get("volume_ul"):
+        if row.get(column) != other.get(column):
             raise UserError(
-                f"{path}, row {row[ROW]}, column volume_ul: slide {row['slide']!r} has "
-                f"{row.get('volume_ul', 'none')} here and {other.get('volume_ul', 'none')} in row "
-                f"{other[ROW]}; allowed: the slide's volume in all its rows"
+                f"{path}, row {row[ROW]}, column {column}: slide {row['slide']!r} has "
+                f"{row.get(column, 'none')} here and {other.get(column, 'none')} in row "
+                f"{other[ROW]}; allowed: {allowed}"
             )
 
 
