@@ -9,20 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy.stats import false_discovery_control
 
 from call_slide import main
-from cellsieve.anomaly_calls import Limits, call_anomalies, robust_z
 from cellsieve.artefacts import in_several_probes
 from cellsieve.cell_table import call_columns, cell_columns, cell_table
 from cellsieve.fish_calls import call_fish
-from cellsieve.intervals import wilson
-from cellsieve.multiple_testing import benjamini_hochberg, rarest_callable
-from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe, loci
+from cellsieve.signal_counts import Nuclei, count_probe, loci
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "call_slide.py"
-NEVER = np.zeros(100, bool)
 HEADER = ("field", "slide", "patient", "qc", "measurements", "signals", "anomaly")
 
 
@@ -399,129 +394,6 @@ def test_weak_signals_are_counted_where_most_nuclei_then_have_two():
     counted = count_probe(table, nuclei, 1.0, 1e6)
     assert counted.threshold < 15
     assert set(call_fish({"aqua": counted}, everything, ~everything, 2).counts["aqua"]) == {2.0}
-
-
-def says(*counts, sure=1e6, status="ok"):
-    """What a probe says when each nucleus has one likely count."""
-    n = len(counts)
-    evidence = np.ones((n, 9))
-    evidence[np.arange(n), counts] = sure
-    everything = np.ones(n, bool)
-    strength = np.full(n, 0.5)
-    return ProbeCounts(status, "", 5.0, 3.0, 0.9, 0, everything, evidence, evidence, strength)
-
-
-def test_fish_calls_by_hand():
-    normal = [2] * 30
-    counted = {"aqua": says(3, 4, 1, 2, *normal), "gold": says(4, 2, 2, 2, *normal)}
-    fish = call_fish(counted, np.ones(34, bool), NEVER[:34], 2)
-    assert fish.call[:5].tolist() == ["cac", "gain", "loss", "normal", "normal"]
-    assert fish.states["aqua"][:4].tolist() == ["gain", "gain", "loss", "normal"]
-    assert fish.counts["gold"][:4].tolist() == [4, 2, 2, 2]
-    assert set(fish.doubt) == {""}
-    assert call_fish(counted, np.ones(34, bool), NEVER[:34], 1).call[1] == "cac"
-    assert call_fish(counted, np.arange(34) != 0, NEVER[:34], 2).call[0] == "not_assessable"
-    assert set(call_fish({}, np.ones(2, bool), NEVER[:2], 2).call) == {"not_assessable"}
-
-
-def test_an_unchecked_probe_is_counted_and_adds_no_gain():
-    counted = {"aqua": says(3, *[2] * 30), "gold": says(4, *[2] * 30)}
-    assert call_fish(counted, np.ones(31, bool), NEVER[:31], 2).call[0] == "cac"
-    counted["gold"] = counted["gold"]._replace(status="unchecked")
-    fish = call_fish(counted, np.ones(31, bool), NEVER[:31], 2)
-    assert fish.call[0] == "gain"
-    assert fish.counts["gold"][0] == 4
-    assert set(fish.states["gold"]) == {None}
-    assert not fish.decidable.any()
-
-
-def test_gain_of_a_single_probe_needs_more_than_a_third_spot():
-    # three rather than two by ten to one: in most slides that is a stray spot
-    counted = {p: says(*[2] * 40) for p in ("aqua", "gold")}
-    for of_probe in counted.values():
-        of_probe.evidence[0] = [0, 0, 1, 10, 0, 0, 0, 0, 0]
-    alone = call_fish(counted | {"gold": says(*[2] * 40)}, np.ones(40, bool), NEVER[:40], 2)
-    assert (alone.counts["aqua"][0], alone.call[0]) == (2, "normal")
-    both = call_fish(counted, np.ones(40, bool), NEVER[:40], 2)
-    assert (both.call[0], both.doubt[0]) == ("not_assessable", "gains in doubt")
-
-
-def test_gain_that_rests_on_spots_beside_a_neighbour_is_not_called():
-    counted = {p: says(3, *[2] * 40) for p in ("aqua", "gold")}
-    counted["gold"] = counted["gold"]._replace(unshared=says(*[2] * 41).evidence)
-    fish = call_fish(counted, np.ones(41, bool), NEVER[:41], 2)
-    assert (fish.call[0], fish.doubt[0]) == ("not_assessable", "signals may be of a neighbour")
-    assert fish.states["aqua"][0] is None
-    assert fish.counts["gold"][0] == 3
-
-
-def test_gain_in_all_probes_of_a_doubled_nucleus_is_not_called():
-    counted = {p: says(4, 4, 4, *[2] * 40) for p in ("aqua", "green", "gold")}
-    counted["gold"] = says(4, 4, 2, *[2] * 40)
-    doubled = np.arange(43) != 0
-    fish = call_fish(counted, np.ones(43, bool), doubled, 2)
-    assert fish.call[:4].tolist() == ["cac", "not_assessable", "cac", "normal"]
-    assert fish.doubt[1] == "gains in all probes and much DNA: two nuclei or a doubled genome"
-    # of two probes, too; a gain in the only one makes no CAC
-    both = {p: counted[p] for p in ("aqua", "green")}
-    assert call_fish(both, np.ones(43, bool), doubled, 2).call[1] == "not_assessable"
-    assert call_fish({"aqua": counted["aqua"]}, np.ones(43, bool), doubled, 2).call[1] == "gain"
-
-
-def test_faint_nuclei_are_not_assessed():
-    counted = {p: says(*[0] * 10, *[2] * 90) for p in ("aqua", "green", "gold")}
-    fish = call_fish(counted, np.ones(100, bool), NEVER, 2)
-    assert set(fish.call[:10]) == {"not_assessable"}
-    assert all(text.startswith("faint signals in all probes") for text in fish.doubt[:10])
-    assert set(fish.call[10:]) == {"normal"}
-    for probe in counted.values():  # all have their two signals, those of one barely seen
-        probe.strength[20] = -0.9  # (−0.9 − 0.564) / 0.826 · √3 = −3.1
-    dim = call_fish(counted, np.ones(100, bool), NEVER, 2)
-    assert (dim.call[20], dim.call[21]) == ("not_assessable", "normal")
-    assert dim.doubt[20].startswith("faint signals in all probes")
-
-
-def test_benjamini_hochberg_agrees_with_scipy():
-    p = np.random.default_rng(0).uniform(size=200) ** 2
-    p[10] = p[20]
-    np.testing.assert_allclose(benjamini_hochberg(p), false_discovery_control(p))
-    with_gaps = np.insert(p, [0, 50], np.nan)
-    np.testing.assert_allclose(
-        benjamini_hochberg(with_gaps)[~np.isnan(with_gaps)], false_discovery_control(p)
-    )
-
-
-def test_rarest_callable_fraction_is_where_calls_begin():
-    n, q, m = 99, 0.05, 1000  # least p 0.01; 0.01 · 1000 / 0.05 = 200 nuclei
-    assert rarest_callable(n, q) == pytest.approx(0.2)
-    for k, called in ((199, 0), (200, 200)):
-        p = np.where(np.arange(m) < k, 1 / (n + 1), 0.9)
-        assert (benjamini_hochberg(p) <= q + 1e-12).sum() == called
-
-
-def test_robust_z_by_hand():
-    # median 3, absolute deviations 2 1 0 1 97: their median is 1
-    z = robust_z(np.array([1.0, 2, 3, 4, 100, np.nan]), np.array([1, 1, 1, 1, 1, 0], bool))
-    np.testing.assert_allclose(z, np.array([-2, -1, 0, 1, 97, np.nan]) / 1.4826)
-    assert np.isnan(robust_z(np.ones(5), np.ones(5, bool))).all()
-
-
-def test_equal_scores_are_not_called():
-    nuclei = pd.DataFrame({"anomaly_score": np.ones(30), "anomaly_p": np.nan})
-    called = call_anomalies(nuclei, np.ones(30, bool), Limits("conformal", 0.05, 5.0))
-    assert called.called_by is None
-    assert set(called.call) == {"not_assessable"}
-
-
-def test_wilson_against_its_defining_equation():
-    # the ends solve |rate − x| = z √(x (1 − x) / n)
-    for count, total in ((3, 40), (0, 12), (12, 12), (500, 100_000)):
-        for end in wilson(count, total):
-            side = abs(count / total - end)
-            assert side == pytest.approx(
-                1.959963984540054 * np.sqrt(end * (1 - end) / total), abs=1e-12
-            )
-    assert wilson(0, 0) is None
 
 
 def test_cell_table_joins_in_order(slide):
