@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(model.bank) < SMALLEST_BANK:
         raise UserError(f"{args.fields}: {model.notes[0]}")
     fitted = time.perf_counter()
-    localise = _localiser(network, model)
+    localiser = _localiser(network, model)
     banks = _banks(model)
-    tables = [_describe(row, model, network, localise) for row in tested]
+    tables = [_describe(row, model, network, localiser) for row in tested]
     scores = [_score(table, *banks) for table in tables]
     known = [true_classes(row) for row in tested]
     scores = pd.concat(
@@ -117,15 +117,20 @@ def _banks(model: Any) -> tuple[Any, Any, Any]:
     return specks, specks.score(model.calibration).score, localised
 
 
-def _describe(row: dict[str, Any], model: Any, network: Any, localise: Any) -> Any:
+def _describe(row: dict[str, Any], model: Any, network: Any, localiser: Any) -> Any:
     from cellsieve.describing import describe_field
     from cellsieve.stores import open_labels, open_zip
 
     describe = network and network.describe_and_score
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        return describe_field(
-            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe, localise
+        table = describe_field(
+            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe
         )
+    if localiser is None:
+        return table
+    from cellsieve.reference_windows import localise_nuclei
+
+    return localise_nuclei([row], model.scale, localiser, table)
 
 
 def _score(table: Any, specks: Any, calibration: Any, localised: Any) -> Any:

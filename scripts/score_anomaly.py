@@ -36,12 +36,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     qc = json.loads(Path(args.qc).read_text(encoding="utf-8"))
     model = load_model(args.reference)
     with open_zip(args.dapi) as store, open_labels(args.nuclei) as nuclei:
-        shown = model.image_name(args.field, qc["image_sha256"])
-        heat: dict[float, Any] = {}
-        views = _views(model, args, shown, heat) if model.network else (None, None)
+        network = _network(model, args) if model.network else None
         name = model.name(args.field, qc["image_sha256"], file_sha256(args.nuclei))
-        table, described = _score(store["dapi"], nuclei, model, name, qc, *views)
-        _write_map(args.anomaly_map, nuclei, table, heat)
+        described = _describe(store["dapi"], nuclei, model, name, qc, network)
+        windows = seen = None
+        if network and model.windows is not None and len(model.windows):
+            shown = model.image_name(args.field, qc["image_sha256"])
+            windows, seen, told = _look(store["dapi"], nuclei, model, shown, qc, network)
+            described = described.join(told, on="cell")
+        table = _score(model, described)
+        _write_map(args.anomaly_map, nuclei, table, windows, seen)
     shifts = _scale_notes(qc, model) + _stain_notes(described, args.measurements, model)
     if shifts:
         table["anomaly_p"] = float("nan")
@@ -51,60 +55,62 @@ def main(argv: Sequence[str] | None = None) -> None:
     log.info("%d nuclei scored", int(table["anomaly_score"].notna().sum()))
 
 
-def _views(model: Any, args: Any, shown: str, heat: dict[float, Any]) -> tuple[Any, Any]:
-    """Return what describes crops, and what looks at surroundings and keeps its map."""
+def _network(model: Any, args: Any) -> Any:
     import torch
 
     from cellsieve.anomaly_networks.files import load_network
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    network = load_network(model.network, choose_device(args.device))
-    if model.windows is None or model.windows.empty:
-        return network.describe, None
-    from cellsieve.anomaly_networks.localisation import Localiser, tell
-    from cellsieve.anomaly_networks.windows import CELL, lay_windows
-
-    localiser = Localiser(network, model.windows)
-
-    def localise(
-        dapi: Any, nuclei: Any, boxes: Any, ruler: Any, field: str, intensity: float
-    ) -> Any:
-        windows = lay_windows(dapi, nuclei, ruler, intensity)
-        seen = localiser.look(windows, shown)
-        heat[CELL / windows.view.scale] = seen.heat
-        return tell(seen, windows, boxes)
-
-    return network.describe, localise
+    return load_network(model.network, choose_device(args.device))
 
 
-def _score(
-    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], *views: Any
-) -> tuple:
-    import numpy as np
+def _describe(
+    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], network: Any
+) -> Any:
+    """Describe the nuclei; of a model that cannot score any, only their labels."""
     import pandas as pd
 
     from cellsieve.describing import describe_field
     from cellsieve.objects import bounding_boxes
+    from cellsieve.reference import SMALLEST_BANK
+
+    if len(model.bank) < SMALLEST_BANK:
+        return pd.DataFrame({"cell": bounding_boxes(nuclei).index})
+    return describe_field(dapi, nuclei, field, qc, model.scale, network and network.describe)
+
+
+def _look(
+    dapi: Any, nuclei: Any, model: Any, field: str, qc: dict[str, Any], network: Any
+) -> tuple[Any, Any, Any]:
+    """Return the windows of a field, what is seen in them, and what that says of each nucleus."""
+    from cellsieve.anomaly_networks.localisation import Localiser, tell
+    from cellsieve.anomaly_networks.windows import lay_windows
+    from cellsieve.objects import bounding_boxes
+
+    windows = lay_windows(dapi, nuclei, qc, model.scale)
+    seen = Localiser(network, model.windows).look(windows, field)
+    return windows, seen, tell(seen, windows, bounding_boxes(nuclei))
+
+
+def _score(model: Any, described: Any) -> Any:
+    import numpy as np
+
     from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p
     from cellsieve.tables import ANOMALY
 
-    if len(model.bank) < SMALLEST_BANK:
-        unscored = pd.DataFrame({"cell": bounding_boxes(nuclei).index})
-        return unscored.reindex(columns=list(ANOMALY)), unscored
-    described = describe_field(dapi, nuclei, field, qc, model.scale, *views)
     table = described[["cell"]].reindex(columns=list(ANOMALY))
-    if table.empty:
-        return table, described
+    if table.empty or len(model.bank) < SMALLEST_BANK:
+        return table
     scores = Bank(model.bank, model.signs).score(described)
     table["anomaly_crop"], table["anomaly_map"] = scores.crop, scores.surroundings
     table["anomaly_score"] = scores.score
     table["anomaly_p"] = conformal_p(scores.score, np.asarray(model.calibration["score"]))
     table["nearest_reference_1"], table["nearest_reference_2"] = scores.nearest.T
-    return table, described
+    return table
 
 
-def _write_map(path: str, nuclei: Any, table: Any, localised: dict[float, Any]) -> None:
+def _write_map(path: str, nuclei: Any, table: Any, windows: Any, seen: Any) -> None:
     """Write the highest score of each block of the field, and the windows' map if there is one.
 
     A block without a nucleus is NaN.
@@ -131,19 +137,17 @@ def _write_map(path: str, nuclei: Any, table: Any, localised: dict[float, Any]) 
             heat[y : y + rows, x : x + cols] = np.fmax.reduce(blocks, axis=(1, 3))
         store.attrs["scale"] = MAP_SCALE
         store.attrs["unit"] = "anomaly_score of the nucleus"
-        for pixels, seen in localised.items():
-            add_plane(store, "localised", seen.shape, np.float32)[:] = seen
-            store.attrs["localised_scale"] = pixels
+        if seen:
+            add_plane(store, "localised", seen.heat.shape, np.float32)[:] = seen.heat
+            store.attrs["localised_scale"] = windows.cell_px
 
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
-    from cellsieve.reference_nuclei import zoom_factor
     from cellsieve.reference_shift import scale_shift
 
     if not (qc["diameter_px"] and model.scale.diameter):
         return []
-    ratio = qc["diameter_px"] * zoom_factor(qc["pixel_size_um"], model.scale.pixel_size_um)
-    return scale_shift(ratio / model.scale.diameter)
+    return scale_shift(qc["diameter_px"] * model.scale.ruler(qc).zoom / model.scale.diameter)
 
 
 def _stain_notes(described: Any, measurements: str, model: Any) -> list[str]:

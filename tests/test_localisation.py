@@ -20,17 +20,18 @@ from cellsieve.anomaly_networks.localisation import (
     RawGradCam,
     describe_windows,
     integrate,
+    tell,
 )
 from cellsieve.anomaly_networks.methods import METHODS
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.anomaly_networks.windows import CELL, WINDOW, lay_windows, window_starts
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 from cellsieve.reference_model import load_model
+from cellsieve.reference_nuclei import Scale
 from cellsieve.stores import open_zip
 from cellsieve.tables import read_table
 
-RULER = Ruler(24.0, 1.0)  # the view is the field itself
+SCALE = Scale(24.0, None)  # the view is the field itself
 BACKBONES = Path(__file__).parents[1] / "resources" / "backbones"
 
 
@@ -45,7 +46,8 @@ def field(shape, seed=0):
 
 
 def lay(dapi, labels):
-    return lay_windows(dapi, labels, RULER, float(np.median(dapi[labels > 0])))
+    typical = float(np.median(dapi[labels > 0]))
+    return lay_windows(dapi, labels, {"pixel_size_um": None, "nuclear_intensity": typical}, SCALE)
 
 
 def window(seed=0):
@@ -172,7 +174,7 @@ def test_too_few_windows_have_no_neighbours():
     seen = localiser.look(windows, "a")
     assert np.isnan(seen.scores).all()
     assert not seen.heat.any()
-    found = localiser(dapi, labels, bounding_boxes(labels), RULER, "a", 100.0)
+    found = tell(seen, windows, bounding_boxes(labels))
     assert found.isna().all(axis=None)
 
 
@@ -192,7 +194,7 @@ def test_a_map_is_shared_out_among_nuclei_by_the_nearest(tile, monkeypatch):
     labels[20:44, 20:44] = 7
     labels[20:44, 52:76] = 3_000_000_000
     labels[80:104, 20:44] = 9
-    windows = lay_windows(np.zeros((120, 120)), labels, RULER, 1.0)
+    windows = lay(np.zeros((120, 120)), labels)
     heat = np.random.default_rng(0).random((30, 30)).astype(np.float32)
     coarse = labels[2::CELL, 2::CELL]
     cells = [7, 9, 3_000_000_000]
@@ -245,8 +247,8 @@ def test_an_odd_window_scores_above_normal_ones():
     localiser = Localiser(described, pd.concat(banks, ignore_index=True))
     dapi, labels = field((640, 640), 9)
     dapi[40:120, 40:120] = 20 * dapi.max()
-    boxes, typical = bounding_boxes(labels), float(np.median(dapi[labels > 0]))
-    table = localiser(dapi, labels, boxes, RULER, "p", typical)
+    boxes, windows = bounding_boxes(labels), lay(dapi, labels)
+    table = tell(localiser.look(windows, "p"), windows, boxes)
     near = (boxes["y0"] < 120) & (boxes["x0"] < 120)
     assert table["window"][near].min() > table["window"][boxes["y0"] > 300].max()
 

@@ -7,19 +7,15 @@ import numpy as np
 import pandas as pd
 
 from cellsieve.crops import cut_crops
-from cellsieve.nucleus_features import Ruler, nucleus_features
+from cellsieve.nucleus_features import nucleus_features
 from cellsieve.objects import bounding_boxes
-from cellsieve.reference_nuclei import Scale, zoom_factor
+from cellsieve.reference_nuclei import Scale, typical_intensity
 from cellsieve.surroundings import brightest_specks
 
-_TINY = 1e-6
 _CHUNK = 256  # crops that are held at once
 
 # crops, (n, 2, s, s), to a table with a row a crop
 Describe = Callable[[np.ndarray], pd.DataFrame]
-# a field, its nuclei, their boxes, the ruler, the field's name and the counts of a typical
-# nucleus, to a table with a row a nucleus
-Localise = Callable[[Any, Any, pd.DataFrame, Ruler, str, float], pd.DataFrame]
 
 
 def describe_field(
@@ -29,7 +25,6 @@ def describe_field(
     quality: dict[str, Any],
     scale: Scale,
     describe: Describe | None = None,
-    localise: Localise | None = None,
 ) -> pd.DataFrame:
     """Describe all nuclei of a field.
 
@@ -44,24 +39,17 @@ def describe_field(
         Of the reference.
     describe : callable, optional
         What a network says of crops, see `cellsieve.anomaly_networks.files.Network`.
-    localise : callable, optional
-        What a network says of the surroundings, see
-        `cellsieve.anomaly_networks.localisation.Localiser`.
 
     Returns
     -------
     DataFrame
-        ``id, field, cell, f_*``, ``specks`` and the columns of both callables; no row
+        ``id, field, cell, f_*``, ``specks`` and the columns of ``describe``; no row
         when the field has no nucleus.
     """
-    ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
+    ruler, intensity = scale.ruler(quality), typical_intensity(quality)
     boxes = bounding_boxes(nuclei)
     table = nucleus_features(dapi, nuclei, ruler, boxes)
-    # given nuclei may be where the survey saw none
-    intensity = quality["nuclear_intensity"] or _TINY
     table["specks"] = brightest_specks(dapi, nuclei, ruler, boxes)
-    if localise and len(boxes):
-        table = table.join(localise(dapi, nuclei, boxes, ruler, field, intensity))
     if describe and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
         crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)

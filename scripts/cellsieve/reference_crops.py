@@ -7,14 +7,12 @@ import numpy as np
 import pandas as pd
 
 from cellsieve.crops import SIDE, cut_crops
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 from cellsieve.reference import split_reference
-from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
+from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, typical_intensity
 from cellsieve.stores import open_labels, open_zip
 
 _MOST = 4000  # nuclei: no fit sees more of them in its steps
-_TINY = 1e-6
 
 
 def cut_reference_crops(rows: Sequence[dict[str, Any]], seed: int) -> np.ndarray:
@@ -62,6 +60,6 @@ def _boxes(row: dict[str, Any]) -> pd.DataFrame:
 
 def _cut(row: dict[str, Any], boxes: pd.DataFrame, scale: Scale) -> np.ndarray:
     quality = row["quality"]
-    ruler = Ruler(scale.diameter, zoom_factor(quality["pixel_size_um"], scale.pixel_size_um))
+    ruler, intensity = scale.ruler(quality), typical_intensity(quality)
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        return cut_crops(store["dapi"], nuclei, boxes, ruler, quality["nuclear_intensity"] or _TINY)
+        return cut_crops(store["dapi"], nuclei, boxes, ruler, intensity)

@@ -172,12 +172,12 @@ def _localised(
     Without anything of that where a nucleus has no window with neighbours.
     """
     from cellsieve.anomaly_networks.localisation import Localiser
-    from cellsieve.reference_windows import NO_WINDOWS, describe_reference, localise_reference
+    from cellsieve.reference_windows import NO_WINDOWS, describe_reference, localise_nuclei
 
     learned = [row for row in rows if row["field"] in set(parts[0]["field"])]
     windows = describe_reference(learned, scale, network)
     localiser = Localiser(network, windows)
-    looked = [localise_reference(rows, scale, localiser, part) for part in parts]
+    looked = [localise_nuclei(rows, scale, localiser, part) for part in parts]
     known = all(part["localised"].notna().all() for part in looked if len(part))
     return (*looked, windows) if known else (*parts, NO_WINDOWS)
 

@@ -1,6 +1,6 @@
 """Which nuclei of a run are the reference, and the scale that all are seen in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cellsieve.errors import UserError
+from cellsieve.nucleus_features import Ruler
 from cellsieve.tables import read_table
 from cellsieve.wholeness import judge_wholeness
+
+_TINY = 1e-6
 
 
 class Scale(NamedTuple):
@@ -25,6 +28,10 @@ class Scale(NamedTuple):
 
     diameter: float | None
     pixel_size_um: float | None
+
+    def ruler(self, quality: Mapping[str, Any]) -> Ruler:
+        """Return the scale that the nuclei of a field, of this qc.json, are described in."""
+        return Ruler(self.diameter, zoom_factor(quality["pixel_size_um"], self.pixel_size_um))
 
 
 def reference_scale(rows: Sequence[dict[str, Any]]) -> Scale:
@@ -44,6 +51,12 @@ def reference_scale(rows: Sequence[dict[str, Any]]) -> Scale:
         for row, size in zip(rows, sizes, strict=True)
     ]
     return Scale(float(np.median(diameters)), typical)
+
+
+def typical_intensity(quality: Mapping[str, Any]) -> float:
+    """Return the counts of a typical nucleus of a field, of this qc.json; never 0."""
+    # given nuclei may be where the survey saw none
+    return quality["nuclear_intensity"] or _TINY
 
 
 def zoom_factor(field_um: float | None, reference_um: float | None) -> float:

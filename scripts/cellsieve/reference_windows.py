@@ -6,14 +6,12 @@ from typing import Any
 import pandas as pd
 
 from cellsieve.anomaly_networks.files import Network
-from cellsieve.anomaly_networks.localisation import Localiser, describe_windows
+from cellsieve.anomaly_networks.localisation import Localiser, describe_windows, tell
 from cellsieve.anomaly_networks.windows import lay_windows
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
-from cellsieve.reference_nuclei import Scale, read_label_list, zoom_factor
+from cellsieve.reference_nuclei import Scale, read_label_list
 from cellsieve.stores import open_labels, open_zip
 
-_TINY = 1e-6
 NO_WINDOWS = pd.DataFrame({"field": [], "y0": [], "x0": []}).astype({"field": str})
 
 
@@ -40,7 +38,7 @@ def describe_reference(
     tables = []
     for row in rows:
         with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-            windows = lay_windows(store["dapi"], nuclei, _ruler(row, scale), _intensity(row))
+            windows = lay_windows(store["dapi"], nuclei, row["quality"], scale)
             if row.get("reference_nuclei"):
                 windows = windows.showing_only(read_label_list(row["reference_nuclei"]))
             if windows.starts:
@@ -48,10 +46,10 @@ def describe_reference(
     return pd.concat(tables, ignore_index=True) if tables else NO_WINDOWS
 
 
-def localise_reference(
+def localise_nuclei(
     rows: Sequence[dict[str, Any]], scale: Scale, localiser: Localiser, nuclei: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return described nuclei of the reference with what windows say of their surroundings.
+    """Return described nuclei with what windows say of their surroundings.
 
     Parameters
     ----------
@@ -67,17 +65,8 @@ def localise_reference(
         if table.empty:
             continue
         with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as labels:
-            boxes = bounding_boxes(labels)
-            ruler, typical = _ruler(row, scale), _intensity(row)
-            found = localiser(store["dapi"], labels, boxes, ruler, row["field"], typical)
-        seen = found.loc[table["cell"]].set_axis(table.index)
-        tables.append(table.assign(**seen))
+            windows = lay_windows(store["dapi"], labels, row["quality"], scale)
+            seen = localiser.look(windows, row["field"])
+            found = tell(seen, windows, bounding_boxes(labels))
+        tables.append(table.join(found, on="cell"))
     return pd.concat([nuclei.iloc[:0], *tables]).loc[nuclei.index]
-
-
-def _ruler(row: dict[str, Any], scale: Scale) -> Ruler:
-    return Ruler(scale.diameter, zoom_factor(row["quality"]["pixel_size_um"], scale.pixel_size_um))
-
-
-def _intensity(row: dict[str, Any]) -> float:
-    return row["quality"]["nuclear_intensity"] or _TINY

@@ -12,9 +12,8 @@ from skimage.transform import resize
 from torch import Tensor, nn
 
 from cellsieve.anomaly_networks.files import Network
-from cellsieve.anomaly_networks.windows import CELL, WINDOW, Windows, lay_windows
+from cellsieve.anomaly_networks.windows import CELL, WINDOW, Windows
 from cellsieve.crops import DIAMETER, sampled_labels
-from cellsieve.nucleus_features import Ruler
 from cellsieve.reference import NEIGHBOURS, feature_columns
 from cellsieve.surroundings import REACH
 from cellsieve.tiles import tiles
@@ -50,7 +49,7 @@ class Localiser:
     """
 
     def __init__(self, network: Network, bank: pd.DataFrame):
-        self.network, self.bank = network, bank
+        self.network = network
         device = next(network.module.parameters()).device
         vectors = bank[feature_columns(bank, "e_")].to_numpy(np.float32)
         self.vectors = torch.from_numpy(vectors).to(device)
@@ -58,35 +57,6 @@ class Localiser:
             field: (part.index.to_numpy(), part[["y0", "x0"]].to_numpy())
             for field, part in bank.groupby("field", sort=False)
         }
-
-    def __call__(
-        self,
-        dapi: Any,
-        nuclei: Any,
-        boxes: pd.DataFrame,
-        ruler: Ruler,
-        field: str,
-        intensity: float,
-    ) -> pd.DataFrame:
-        """Look at a field, and say of each nucleus what the windows show of it.
-
-        Parameters
-        ----------
-        dapi, nuclei : array-like, (H, W)
-        boxes : DataFrame
-            Of all nuclei, indexed by label.
-        ruler : Ruler
-        field : str
-        intensity : float
-            Of a typical nucleus, counts.
-
-        Returns
-        -------
-        DataFrame
-            As `tell` gives it.
-        """
-        windows = lay_windows(dapi, nuclei, ruler, intensity)
-        return tell(self.look(windows, field), windows, boxes)
 
     def look(self, windows: Windows, field: str) -> Localised:
         """Map what is unlike the reference in all windows of a field; where they overlap, the most.

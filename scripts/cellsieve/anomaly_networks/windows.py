@@ -1,13 +1,13 @@
 """Windows of a field, as the paper's network sees it: many nuclei and what lies between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cellsieve.crops import DIAMETER, sampled_labels
-from cellsieve.nucleus_features import Ruler
+from cellsieve.reference_nuclei import Scale, typical_intensity
 from cellsieve.rescaled import Rescaled
 
 # FMIC-AI cuts 512 px on a stride of 412 px; its transformer takes 224 px
@@ -35,6 +35,11 @@ class Windows(NamedTuple):
     nuclei: Any
     intensity: float
     starts: list[tuple[int, int]]
+
+    @property
+    def cell_px(self) -> float:
+        """Pixels of the field to a pixel of a map."""
+        return CELL / self.view.scale
 
     def region(self, start: tuple[int, int]) -> tuple[slice, slice]:
         """Return the part of the view that a window shows; the field may be smaller."""
@@ -88,7 +93,7 @@ class Windows(NamedTuple):
         return np.pad(both, [(0, 0), *padding], mode="symmetric")
 
 
-def lay_windows(dapi: Any, nuclei: Any, ruler: Ruler, intensity: float) -> Windows:
+def lay_windows(dapi: Any, nuclei: Any, quality: Mapping[str, Any], scale: Scale) -> Windows:
     """Cover a field with windows; the last ones are shifted inwards.
 
     Parameters
@@ -96,13 +101,15 @@ def lay_windows(dapi: Any, nuclei: Any, ruler: Ruler, intensity: float) -> Windo
     dapi : array-like, (H, W)
         Background-subtracted counts.
     nuclei : array-like, (H, W), integer
-    ruler : Ruler
-    intensity : float
-        Of a typical nucleus, counts.
+    quality : mapping
+        The field's qc.json.
+    scale : Scale
+        Of the reference.
     """
+    ruler = scale.ruler(quality)
     view = Rescaled(dapi, DIAMETER * ruler.zoom / ruler.diameter)
     starts = list(product(*(window_starts(length) for length in view.shape)))
-    return Windows(view, nuclei, intensity, starts)
+    return Windows(view, nuclei, typical_intensity(quality), starts)
 
 
 def window_starts(length: int) -> list[int]:
