@@ -178,6 +178,19 @@ def test_too_few_windows_have_no_neighbours():
     assert found.isna().all(axis=None)
 
 
+def test_where_windows_overlap_the_higher_value_counts():
+    described = network("test_vit")
+    bank = describe_windows(described, lay(*field((640, 640), 1)), "a")
+    localiser, windows = Localiser(described, bank), lay(*field((300, 224)))
+    assert len(windows.starts) == 2
+    alone = [localiser.look(windows._replace(starts=[start]), "b").heat for start in windows.starts]
+    both = localiser.look(windows, "b").heat
+    assert (both == np.maximum(*alone)).all()
+    overlap = slice(76 // CELL, WINDOW // CELL)
+    assert (both[overlap] > alone[0][overlap]).any()
+    assert (both[overlap] > alone[1][overlap]).any()
+
+
 def test_the_highest_window_of_a_place():
     dapi, labels = field((300, 224))
     windows = lay(dapi, labels)

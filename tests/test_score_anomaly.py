@@ -134,6 +134,15 @@ def inside(folder):
     return ~read_table(folder / "measurements.parquet")["touches_border"]
 
 
+def test_scoring_without_a_network_imports_none(fields, model):
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import score_anomaly as stage"
+    code += "; stage.main(sys.argv[2:])"
+    code += "; print({'torch', 'timm', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    command = [sys.executable, "-c", code, SCRIPTS, *score_arguments(fields / "p", model)]
+    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_the_map_shows_the_highest_score_of_each_block(fields, model):
     score_anomaly.main(score_arguments(fields / "p", model))
     table = read_table(fields / "p" / OUTPUTS[0])
