@@ -140,7 +140,8 @@ class Run:
             summary.parent.mkdir(parents=True, exist_ok=True)
             found = {"status": "ok", "reason": "", "threshold": 7.25, "nuclei_by_count": [0, 1, 9]}
             probes_found = dict.fromkeys(self.probes, found)
-            summary.write_text(json.dumps({"probes": probes_found, "notes": ["a note & more"]}))
+            told = {"assessable_cac": 20, "notes": ["a note & more"]}
+            summary.write_text(json.dumps({"probes": probes_found, **told}))
             pictures.save_png(summary.with_name("signals.png"), np.full((90, 300), 200, np.uint8))
             self.manifest.append(
                 {**row, "slide": slide, "patient": patient, "slide_summary": str(summary)}
@@ -339,7 +340,8 @@ def test_the_summary_counts_are_those_of_the_table(full):
     assert f"{len(run.cells)}nuclei" in text
     assert f"{(run.cells.call != 'not_assessable').sum()}assessable" in text
     assert "1suspicious" in text
-    assert "1CAC by FISH" in text
+    # of the 20 nuclei of each of two slides in which one could be told
+    assert "1CAC by FISH (2.5 %)" in text
 
 
 def test_every_column_of_the_tables_is_explained(full):

@@ -61,7 +61,7 @@ DEFINITIONS = {
     "suspicious_rate": "Suspicious nuclei among the assessable ones.",
     "suspicious_rate_low": "Lower end of its 95 % interval.",
     "suspicious_rate_high": "Upper end of its 95 % interval.",
-    "cac_rate": "CACs among the nuclei whose FISH signals could be assessed.",
+    "cac_rate": "CACs among the nuclei in which a CAC could be told.",
     "cac_rate_low": "Lower end of its 95 % interval.",
     "cac_rate_high": "Upper end of its 95 % interval.",
     "volume_ul": "Blood on the slide, or on all slides of the person, as in the sheet.",

@@ -75,12 +75,13 @@ def call_fish(
     used = {name: c for name, c in counted.items() if c.status == "ok"}
     counts = {name: np.full(n, np.nan) for name in counted}
     states = {name: _failed(c, n) for name, c in counted.items()}
-    doubt, nothing = np.full(n, "", object), np.zeros(n, bool)
     judged = _judged(used, assessable)
     for name in counted.keys() - used.keys():
         counts[name] = _counts_alone(counted[name], assessable)
     if not used:
-        return FishCalls(counts, states, _calls(states, nothing, nothing), doubt, nothing)
+        nothing = np.zeros(n, bool)
+        call = _calls(states, nothing, nothing)
+        return FishCalls(counts, states, call, np.full(n, "", object), nothing)
     posterior, unshared = _posteriors(used, judged)
     for place, (name, c) in enumerate(used.items()):
         likely = posterior.counts[:, place].argmax(axis=1)
@@ -91,18 +92,27 @@ def call_fish(
     certain = (cac >= CERTAIN) & (without >= CERTAIN) & (gains >= min_gain_probes)
     read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
     twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
-    undecided = judged & ~certain & (cac > EXCLUDED)
     faint = judged & ((posterior.kinds[:, FAINT] > 0.5) | (_strength(used) < -FAINTEST))
-    doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
-    doubt[judged & certain] = ""  # what is certain is not faint
-    doubt[undecided] = "gains in doubt"
-    doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
-    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
+    doubt = _doubts(judged, faint, cac, certain, twice)
     good = judged & (doubt == "")
     for name, c in used.items():
         states[name] = _states(counts[name], good & c.readable)
     call = _calls(states, good & certain, good)
     return FishCalls(counts, states, call, doubt, good & (read >= min_gain_probes))
+
+
+def _doubts(
+    judged: np.ndarray, faint: np.ndarray, cac: np.ndarray, certain: np.ndarray, twice: np.ndarray
+) -> np.ndarray:
+    """Say why signals are not judged, the weightiest reason last."""
+    undecided = judged & ~certain & (cac > EXCLUDED)
+    doubt = np.full(len(judged), "", object)
+    doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
+    doubt[judged & certain] = ""  # what is certain is not faint
+    doubt[undecided] = "gains in doubt"
+    doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
+    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
+    return doubt
 
 
 def changed_probes(states: Mapping[str, np.ndarray], state: str) -> np.ndarray:

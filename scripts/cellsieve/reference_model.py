@@ -73,7 +73,7 @@ class ReferenceModel(NamedTuple):
         Weights of the network that embedded the bank.
     windows : DataFrame or None
         Of the bank's fields, where the network looks at surroundings.
-    images : dict of str to str
+    images : dict of str to tuple of str
         SHA-256 of the image and of the nuclei of each reference field.
     """
 

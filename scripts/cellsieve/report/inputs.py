@@ -23,7 +23,7 @@ class Cells:
     Attributes
     ----------
     counts : DataFrame
-        Indexed by field: ``nuclei, assessable, assessable_fish, suspicious, cac``.
+        Indexed by field: ``nuclei, assessable, suspicious, cac``.
     ranked : DataFrame
         The assessable nuclei with the highest ``ranked_by``, highest first.
     ranked_by : str
@@ -138,7 +138,6 @@ def _count(part: pd.DataFrame) -> pd.DataFrame:
             "field": part["field"],
             "nuclei": 1,
             "assessable": (part["call"] != "not_assessable").astype(int),
-            "assessable_fish": (part["fish_call"] != "not_assessable").astype(int),
             "suspicious": (part["call"] == "suspicious").astype(int),
             "cac": (part["fish_call"] == "cac").astype(int),
         }
