@@ -74,7 +74,7 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     import torch
 
     from cellsieve.anomaly_networks.files import Network, load_start
-    from cellsieve.anomaly_networks.fitting import Options, fit
+    from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
     from cellsieve.anomaly_networks.methods import FROZEN, METHODS
     from cellsieve.anomaly_networks.networks import Backbone
     from cellsieve.devices import choose_device
@@ -96,7 +96,9 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
             few = f"{len(crops)} normal nuclei to learn from; allowed: at least {SMALLEST_BANK}"
             raise UserError(f"{args.fields}: {few}")
         plan = Options(args.method, args.backbone, args.steps, args.seed, device)
-        module.load_state_dict(fit(crops, start, plan, args.checkpoint, lambda rows: None).best)
+        course = fit(crops, start, plan, args.checkpoint, lambda rows: None)
+        log.info("kept: the weights of step %d", course.step)
+        return fitted_network(args.method, module.to(device), course)
     return Network(METHODS[args.method], module.to(device).eval())
 
 

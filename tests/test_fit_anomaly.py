@@ -14,13 +14,14 @@ from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_argume
 
 from cellsieve.anomaly_networks import fitting
 from cellsieve.anomaly_networks.files import load_network, load_start, save_network
-from cellsieve.anomaly_networks.fitting import Options, fit
+from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
 from cellsieve.anomaly_networks.methods import METHODS, Batch
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.errors import TrainingError, UserError
 from cellsieve.manifest import read_manifest
 from cellsieve.reference_crops import cut_reference_crops
 from cellsieve.tables import read_table
+from cellsieve.training.course import Course
 
 FILES = ("weights.safetensors", "curve.csv", "record.json")
 STEPS = 60  # a checkpoint is written after 50
@@ -183,6 +184,14 @@ def test_a_network_that_collapses_is_stopped(tmp_path, monkeypatch, caplog):
     with pytest.raises(TrainingError, match="diverged"):
         fit(crops, None, plan, tmp_path / "c.pt", lambda rows: None)
     assert "collapses" in caplog.text
+
+
+def test_a_network_that_learned_nothing_has_no_score_of_its_own():
+    module = METHODS["fpi"].build(Backbone("resnet"))
+    crops = np.random.default_rng(0).random((3, 2, 64, 64), np.float32)
+    for step, told in ((0, False), (50, True)):
+        network = fitted_network("fpi", module, Course([], module.state_dict(), step, 0.5, False))
+        assert ("pretext" in network.describe_and_score(crops)) == told
 
 
 def test_the_backbone_that_ships_is_the_one_of_its_record():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cellsieve.anomaly_networks.contrastive import effective_rank
 from cellsieve.anomaly_networks.cutpaste import paste_patch, paste_scar
+from cellsieve.anomaly_networks.files import Network
 from cellsieve.anomaly_networks.fpi import interpolate
 from cellsieve.anomaly_networks.methods import METHODS, Method, in_parts
 from cellsieve.anomaly_networks.networks import Backbone, Embedding
@@ -108,6 +109,27 @@ def fit(
     origin = {**options._asdict(), "learned_from": _digest(normal, start)}
     origin |= {"versions": str(versions()), "code": " ".join(code("fit_anomaly"))}
     return train_afresh(trainer, judge, _EVERY, checkpoint, origin, start is not None, follow)
+
+
+def fitted_network(method: str, module: nn.Module, course: Course) -> Network:
+    """Return the network that a fit came to.
+
+    Parameters
+    ----------
+    method : str
+    module : Module
+        As the method builds it, on any device; takes the best weights of ``course``.
+    course : Course
+
+    Returns
+    -------
+    Network
+        Without a score of its own where the first weights were kept: what makes that
+        score then holds random numbers.
+    """
+    module.load_state_dict(course.best)
+    known = METHODS[method]
+    return Network(known if course.step else known._replace(pretext=None), module.eval())
 
 
 class _Judge:
