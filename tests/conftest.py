@@ -1,5 +1,6 @@
 """Fixtures that more than one file of tests uses."""
 
+import numpy as np
 import pytest
 from checkout import NORMAL, PATIENT, draw, make_checkout, write_field
 
@@ -12,3 +13,9 @@ def checkout(tmp_path):
         write_field(made.folder / "in" / row["image"], draw(seed))
     made.write_sheet(NORMAL, PATIENT)
     return made
+
+
+@pytest.fixture
+def pixels():
+    """Three channels with a size that is no multiple of any tile or strip."""
+    return np.random.default_rng(1).integers(0, 60000, (3, 130, 170), dtype=np.uint16)

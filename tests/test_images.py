@@ -1,116 +1,16 @@
 """Images of every format are read exactly, by tile, or refused with a reason."""
 
 import hashlib
-import os
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from image_writers import CHANNELS, NAMES, WRITERS, read, write_ome, write_pages, write_zarr
 from PIL import Image
 
 from cellsieve.errors import BadFieldError, UserError
 from cellsieve.images import image_files, image_sha256, open_all, open_field, parse_channels
-
-NAMES = ("DAPI", "Aqua", "Gold")
-CHANNELS = {"dapi": "DAPI", "aqua": "Aqua", "gold": "Gold"}
-
-
-@pytest.fixture
-def pixels():
-    """Three channels with a size that is no multiple of any tile or strip."""
-    return np.random.default_rng(1).integers(0, 60000, (3, 130, 170), dtype=np.uint16)
-
-
-def write_ome(path, pixels, axes="CYX", names=NAMES, **metadata):
-    metadata |= {"axes": axes, "Channel": {"Name": list(names)}}
-    tifffile.imwrite(
-        path,
-        pixels,
-        ome=True,
-        tile=(64, 64),
-        compression="zlib",
-        photometric="minisblack",
-        metadata=metadata,
-    )
-
-
-def write_pages(path, pixels, **options):
-    """A TIFF of several pages that says nothing about their meaning."""
-    with tifffile.TiffWriter(path) as writer:
-        for page in pixels:
-            writer.write(page, metadata=None, photometric="minisblack", **options)
-
-
-def write_zarr(path, pixels, version, *, unit="micrometer", scale=(1, 0.25, 0.25), axes="cyx"):
-    group = zarr.open_group(path, mode="w", zarr_format=2 if version == "0.4" else 3)
-    group.create_array("0", data=pixels, chunks=(1,) * (pixels.ndim - 2) + (64, 64))
-    kinds = {"c": "channel", "z": "space", "y": "space", "x": "space"}
-    units = {"unit": unit} if unit else {}
-    image = {
-        "axes": [
-            {"name": a, "type": kinds[a], **(units if kinds[a] == "space" else {})} for a in axes
-        ],
-        "datasets": [
-            {
-                "path": "0",
-                "coordinateTransformations": [{"type": "scale", "scale": [*map(float, scale)]}],
-            }
-        ],
-    }
-    omero = {"channels": [{"label": name} for name in NAMES]}
-    if version == "0.4":
-        group.attrs.update({"multiscales": [{"version": "0.4", **image}], "omero": omero})
-    else:
-        group.attrs["ome"] = {"version": version, "multiscales": [image], "omero": omero}
-
-
-def read(path, channels=CHANNELS, projection="refuse", step=64):
-    """Read all planes of a field tile by tile."""
-    with open_field(path, channels, projection) as field:
-        height, width = field.shape
-        return np.stack(
-            [
-                np.block(
-                    [
-                        [
-                            field.plane(role)[y : y + step, x : x + step]
-                            for x in range(0, width, step)
-                        ]
-                        for y in range(0, height, step)
-                    ]
-                )
-                for role in field.channels
-            ]
-        )
-
-
-WRITERS = {
-    "ome_tiled.tif": write_ome,
-    "imagej.tif": lambda path, a: tifffile.imwrite(
-        path, a, imagej=True, metadata={"axes": "CYX", "Labels": list(NAMES)}
-    ),
-    "ome_strips.tif": lambda path, a: tifffile.imwrite(
-        path,
-        a,
-        ome=True,
-        compression="lzw",
-        rowsperstrip=7,
-        photometric="minisblack",
-        metadata={"axes": "CYX", "Channel": {"Name": list(NAMES)}},
-    ),
-    "big_endian.tif": lambda path, a: tifffile.imwrite(
-        path,
-        a,
-        ome=True,
-        byteorder=">",
-        photometric="minisblack",
-        metadata={"axes": "CYX", "Channel": {"Name": list(NAMES)}},
-    ),
-    "ngff04.zarr": lambda path, a: write_zarr(path, a, "0.4"),
-    "ngff05.zarr": lambda path, a: write_zarr(path, a, "0.5"),
-}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -394,82 +294,6 @@ def test_an_ome_zarr_of_another_version_or_a_plate_is_refused(tmp_path, pixels):
     (tmp_path / "folder").mkdir()
     with pytest.raises(BadFieldError, match="not an OME-Zarr"):
         read(tmp_path / "folder")
-
-
-def test_a_damaged_chunk_shows_when_its_tile_is_read(tmp_path, pixels):
-    write_zarr(tmp_path / "a.zarr", pixels, "0.5")
-    chunk = tmp_path / "a.zarr" / "0" / "c" / "1" / "1" / "1"
-    chunk.write_bytes(chunk.read_bytes()[:50])
-    with open_field(tmp_path / "a.zarr", CHANNELS) as field:
-        np.testing.assert_array_equal(field.plane("aqua")[0:64, 0:64], pixels[1, :64, :64])
-        with pytest.raises(BadFieldError, match=r"a\.zarr cannot be decoded"):
-            field.plane("aqua")[0:100, 0:100]
-    chunk.unlink()
-    with open_field(tmp_path / "a.zarr", CHANNELS) as field:
-        assert any("1 of 27 chunks are absent" in note for note in field.notes)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["ome_tiled.tif", "imagej.tif", "ome_strips.tif", "pages.tif", "plain.tif", "a.png", "a.jpg"],
-)
-def test_a_file_cut_anywhere_is_never_read_wrongly(tmp_path, pixels, name):
-    path, channels = tmp_path / name, {"dapi": 0}
-    if name == "a.png":
-        Image.fromarray(pixels[0]).save(path)
-    elif name == "a.jpg":
-        Image.fromarray((pixels[0] >> 8).astype(np.uint8)).save(path)
-    else:
-        channels = {"dapi": 0, "aqua": 1, "gold": 2}
-        more = {
-            "pages.tif": write_pages,
-            "plain.tif": lambda p, a: tifffile.imwrite(p, a, photometric="minisblack"),
-        }
-        (WRITERS | more)[name](path, pixels)
-    whole, data = read(path, channels), path.read_bytes()
-    refused = 0
-    for length in np.linspace(0, len(data) - 1, 25).astype(int):
-        path.write_bytes(data[:length])
-        try:
-            np.testing.assert_array_equal(read(path, channels), whole)
-        except BadFieldError as error:
-            refused += 1
-            assert name in str(error)
-            assert "\n" not in str(error)
-    assert refused >= 24
-
-
-def test_what_is_no_image_is_refused(tmp_path):
-    for name, content in [("a.tif", b""), ("b.tif", b"hello"), ("c.tif", b"II*\0" + b"\xff" * 40)]:
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(BadFieldError, match=name):
-            read(tmp_path / name)
-
-
-def test_a_damaged_size_is_refused_before_memory_is_asked_for(tmp_path, pixels):
-    tifffile.imwrite(tmp_path / "a.tif", pixels[0], compression="lzw", metadata=None)
-    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
-        tif.pages[0].tags["ImageWidth"].overwrite(2_000_000_000, dtype="I")
-    with pytest.raises(BadFieldError, match="2000000000 pixels"):
-        read(tmp_path / "a.tif", {"dapi": 0})
-
-
-def test_faults_of_the_machine_are_not_blamed_on_the_image(tmp_path, pixels):
-    with pytest.raises(FileNotFoundError) as caught:
-        read(tmp_path / "gone.tif")
-    assert caught.value.filename == str(tmp_path / "gone.tif")
-    write_ome(tmp_path / "a.tif", pixels)
-    (tmp_path / "a.tif").chmod(0)
-    if os.geteuid() != 0:
-        with pytest.raises(PermissionError):
-            read(tmp_path / "a.tif")
-
-
-@pytest.mark.skipif(find_spec("bioio") is not None, reason="bioio is installed")
-def test_a_makers_format_names_the_package_that_reads_it(tmp_path):
-    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(100))
-    with pytest.raises(UserError, match="pip install bioio bioio-czi"):
-        read(tmp_path / "a.czi")
 
 
 def test_one_pixel(tmp_path):
