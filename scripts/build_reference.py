@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.choices import REFERENCE_FORMAT, SURROUNDINGS
+from cellsieve.choices import MODALITY, REFERENCE_FORMAT, SURROUNDINGS
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.errors import UserError
 
@@ -99,6 +99,7 @@ def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]
     written = {name.removesuffix("_copy"): getattr(args, name) for name in names}
     return {
         "format": REFERENCE_FORMAT,
+        "modality": MODALITY,
         "method": args.method,
         "seed": args.seed,
         "version": __version__,

@@ -370,6 +370,11 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
     assert "calibration.parquet is not the file" in last
 
 
+def note(folder, **about):
+    record = folder / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | about))
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
@@ -377,6 +382,7 @@ def test_a_changed_model_is_refused_in_one_line(fields, rows, tmp_path):
         (lambda folder: (folder / "record.json").write_text("{}"), "not the record"),
         (lambda folder: (folder / "record.json").write_text('{"format": 4}'), "not the record"),
         (lambda folder: (folder / "record.json").write_text('{"format": 3}'), "format 3, but"),
+        (lambda folder: note(folder, modality="stain"), "a reference model of stain, not fluor"),
         (lambda folder: (folder / "record.json").write_text("[]"), "not the record"),
         (lambda folder: (folder / "record.json").write_text("{"), "not the record"),
         (lambda folder: (folder / "record.json").unlink(), "not a reference model"),

@@ -21,6 +21,9 @@ SURROUNDINGS = ("specks", "localised")
 # of reference models: what bank and calibration hold; models of another one are refused
 REFERENCE_FORMAT = 4
 
+# what the images of a run and of its reference are; models of another kind are refused
+MODALITY = "fluorescence"
+
 # anomaly methods with one, see cellsieve.anomaly_networks.methods; the first fits nothing
 ANOMALY_NETWORKS = (
     "frozen",

@@ -11,7 +11,7 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
-from cellsieve.choices import REFERENCE_FORMAT
+from cellsieve.choices import MODALITY, REFERENCE_FORMAT
 from cellsieve.describing import Describe, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
@@ -252,7 +252,7 @@ def load_model(folder: Path | str) -> ReferenceModel:
     ------
     UserError
         When a file is missing or is not the one that the record names, or the
-        model is of another format.
+        model is of another format or modality.
     """
     folder = Path(folder)
     try:
@@ -262,6 +262,9 @@ def load_model(folder: Path | str) -> ReferenceModel:
                 f"{folder}: a reference model of format {record['format']}, but this cellsieve"
                 f" reads {REFERENCE_FORMAT}; learn it again from its reference fields"
             )
+        # models of before it was written down are all of this one
+        if record.get("modality", MODALITY) != MODALITY:
+            raise UserError(f"{folder}: a reference model of {record['modality']}, not {MODALITY}")
         present = {
             name: folder / file
             for name, file in _FILES.items()
