@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from call_slide import main
-from cellsieve.artefacts import in_several_probes
+from cellsieve.artefacts import in_clumps, in_several_probes
 from cellsieve.cell_table import call_columns, cell_columns, cell_table
 from cellsieve.fish_calls import call_fish
 from cellsieve.signal_counts import Nuclei, count_probe, loci
@@ -21,12 +21,13 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "call_slide.py"
 HEADER = ("field", "slide", "patient", "qc", "measurements", "signals", "anomaly")
 
 
-def measured(n, border=(), overlap=(), touching=()):
+def measured(n, border=(), overlap=(), touching=(), covered=()):
     cells = np.arange(1, n + 1)
     table = pd.DataFrame({"cell": cells, "area_px": 500})
     table["touches_border"] = np.isin(cells, border)
     table["overlapping"] = np.isin(cells, overlap)
     table["contact"] = np.where(np.isin(cells, touching), 0.12, 0.0)
+    table["bright_part"] = np.where(np.isin(cells, covered), 1.6, 1.2)
     return table.reindex(columns=list(MEASUREMENTS))
 
 
@@ -371,6 +372,46 @@ def test_light_in_three_probes_at_one_place_is_no_signal():
     ).assign(size_px=3.0)  # fmt: skip
     assert in_several_probes(found).tolist() == [True] * 3 + [False] * 8
     assert in_several_probes(found[:0]).tolist() == []
+
+
+def test_a_clump_shines_at_two_places_in_three_probes():
+    places = {1: [(10, 10), (10, 20)], 2: [(40, 10)], 3: [(70, 10), (70, 20)]}
+    rows = [
+        (probe, cell, y, x, 3.0 if (cell, probe) == (3, "red") else 9.0)
+        for cell, at in places.items()
+        for y, x in at
+        for probe in ("aqua", "gold", "red")
+    ]
+    rows += [("aqua", 4, 90, x, 9.0) for x in (10, 20)]  # two signals
+    rows += [(probe, 0, 99, x, 9.0) for x in (10, 20) for probe in ("aqua", "gold", "red")]
+    found = pd.DataFrame(rows, columns=["probe", "cell", "y_px", "x_px", "contrast"])
+    found = found.assign(size_px=3.0)
+    shining = in_several_probes(found)
+    assert in_clumps(found, shining).tolist() == [1, 3]
+    faint = found.assign(contrast=np.where(found["cell"] == 3, 4.0, found["contrast"]))
+    assert in_clumps(faint, shining).tolist() == [1]
+    assert in_clumps(found[:0], shining[:0]).tolist() == []
+
+
+def test_signals_under_something_else_are_not_judged(slide):
+    """Nuclei 26 and 27 look as the aberrant one does, but for what lies over them."""
+    folder, _ = slide
+    aqua, gold = np.full(30, 2), np.full(30, 2)
+    aqua[[0, 25, 26]], gold[[0, 25, 26]] = 3, 4
+    clump = pd.DataFrame(
+        [(probe, 26, 60.0, x) for x in (0.0, 20.0) for probe in ("aqua", "gold", "red")],
+        columns=["probe", "cell", "y_px", "x_px"],
+    ).assign(size_px=3.0, contrast=40.0, height=400.0, shared=False)
+    found = pd.concat([spots("aqua", aqua), spots("gold", gold, seed=1), clump[list(SIGNALS)]])
+    row = write_field(folder, "one", measured(30, covered=[27]), found, scores(30))
+    one = call(folder, [row])[0].loc["one"]
+    assert one["fish_call"].tolist()[0] == "cac"
+    assert one["fish_call"].tolist()[25:27] == ["not_assessable"] * 2
+    assert one["call"].tolist()[25:27] == ["normal"] * 2
+    assert one["reasons"].tolist()[25:27] == [
+        "signals not judged: a clump on it glows in several probes",
+        "signals not judged: a part is too bright: something may lie over it",
+    ]
 
 
 def test_split_signals_count_once():

@@ -11,7 +11,7 @@ from skimage.measure import regionprops
 from synthetic import draw_field, write_stage
 
 from cellsieve import objects
-from cellsieve.measurement import contact_share, measure_nuclei
+from cellsieve.measurement import bright_part, contact_share, measure_nuclei
 from cellsieve.tables import MEASUREMENTS, read_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "measure.py"
@@ -62,9 +62,24 @@ def test_every_column_as_regionprops_whatever_the_batches(field, monkeypatch, ti
     assert list(table) == list(MEASUREMENTS)
     expected = by_regionprops(*field, 0.25)
     pd.testing.assert_frame_equal(
-        table.drop(columns=["overlapping", "contact"]), expected, rtol=1e-9
+        table.drop(columns=["overlapping", "contact", "bright_part"]), expected, rtol=1e-9
     )
     assert 0 < table["touches_border"].sum() < len(table)
+
+
+def test_the_brightest_part_by_hand():
+    """A disc of 40 px of 100 counts: a square of 16 px twice as bright, or one pixel of 9,100."""
+    y, x = np.ogrid[-24:25, -24:25]
+    inside = y**2 + x**2 <= 20**2
+    even = np.full(inside.shape, 100.0)
+    assert bright_part(inside, even) == pytest.approx(1, rel=0.02)
+    brighter = even.copy()
+    brighter[16:32, 16:32] = 200
+    assert bright_part(inside, brighter) == pytest.approx(2)
+    speck = even.copy()
+    speck[24, 24] = 9_100  # a pixel in 256
+    assert bright_part(inside, speck) == pytest.approx(1 + 90 / 256, rel=0.02)
+    assert bright_part(inside, 0 * even) == 1
 
 
 def test_overlapping_does_not_depend_on_the_batches(field, monkeypatch):

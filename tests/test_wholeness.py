@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cellsieve.wholeness import judge_wholeness, looks_doubled
+from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled
 
 
 def nuclei(area, border=(), overlap=()):
@@ -38,3 +38,11 @@ def test_two_nuclei_have_much_dna_or_a_dent():
     whole = np.array([True, True, True, False, False])
     assert looks_doubled(table, whole).tolist() == [False, False, False, True, True]
     assert not looks_doubled(table[:3], np.zeros(3, bool)).any()
+
+
+def test_a_covered_nucleus_has_a_part_far_brighter_than_is_usual_on_the_slide():
+    table = pd.DataFrame({"bright_part": [1.2, 1.25, 1.3, 1.49, 1.51]})
+    whole = np.array([True, True, True, False, False])
+    # the median of the first three is 1.25, a fifth more is 1.5
+    assert looks_covered(table, whole).tolist() == [False, False, False, False, True]
+    assert not looks_covered(table, np.zeros(5, bool)).any()

@@ -10,6 +10,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 FEWEST_PROBES = 3
+_CLEAR = 5.0  # contrast below which spots of several probes may meet by chance
+_CLUMP = 2  # places in a nucleus that shine in several probes: a single one is dirt or a hot pixel
 LEAST_REACH_PX = 1.0
 
 
@@ -37,3 +39,26 @@ def in_several_probes(spots: pd.DataFrame) -> np.ndarray:
         distance, _ = cKDTree(points[probe == index]).query(points, distance_upper_bound=reach)
         seen += np.isfinite(distance)
     return seen >= FEWEST_PROBES
+
+
+def in_clumps(spots: pd.DataFrame, shining: np.ndarray) -> np.ndarray:
+    """Return the nuclei on which a clump glows: at several places in several probes.
+
+    What glows in a clump is not one spot: some of its maxima lie elsewhere in each probe
+    and look like signals.
+
+    Parameters
+    ----------
+    spots : DataFrame
+        Candidates of one field: ``probe, cell, contrast``.
+    shining : ndarray, (n,), bool
+        Which of them `in_several_probes` tells.
+
+    Returns
+    -------
+    ndarray, (m,), int64
+        Labels, ascending.
+    """
+    clear = spots[shining & (spots["contrast"] >= _CLEAR) & (spots["cell"] > 0)]
+    places = clear.groupby(["cell", "probe"]).size().groupby("cell").max()
+    return places.index[places >= _CLUMP].to_numpy(np.int64)

@@ -12,7 +12,7 @@ from cellsieve.fish_calls import FishCalls, call_fish, changed_probes
 from cellsieve.multiple_testing import rarest_callable
 from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe
 from cellsieve.slide_inputs import MEASURED, SlideInputs
-from cellsieve.wholeness import judge_wholeness, looks_doubled
+from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
@@ -46,8 +46,8 @@ class SlideCalls(NamedTuple):
     table : DataFrame
         With the columns of `call_columns`.
     alone : ndarray, (n,), bool
-        Nuclei that do not touch the border, overlap no other, are no fragment and lie against
-        no other: their signals are theirs.
+        Nuclei that do not touch the border, overlap no other, are no fragment, lie against
+        no other and under nothing: their signals are theirs.
     anomalies : AnomalyCalls
     probes : dict of str to ProbeCounts
     fish : FishCalls
@@ -83,7 +83,8 @@ def call_slide(
     whole, fragment = judge_wholeness(nuclei)
     anomalies = call_anomalies(nuclei, whole, options.limits)
     presumed_normal = anomalies.call != "suspicious"
-    alone = whole & (nuclei["contact"] <= CONTACT).to_numpy(bool)
+    mixed = _mixed_signals(nuclei, whole)
+    alone = whole & (mixed == "")
     area = nuclei["area_px"].to_numpy(np.float64)
     counted = {}
     for probe in probes:
@@ -97,8 +98,9 @@ def call_slide(
     reasons.add(fragment, "fragment or debris: under a third of the slide's median area")
     _explain_anomaly(reasons, nuclei, whole, anomalies, n_calibration)
     if probes:
-        _explain_fish(reasons, whole, alone, fish)
-    table = nuclei.drop(columns=[*MEASURED[1:]]).assign(
+        reasons.add(whole & ~alone, mixed)
+        _explain_fish(reasons, alone, fish)
+    table = nuclei.drop(columns=[*MEASURED[1:], "glowing"]).assign(
         slide=slide,
         anomaly_z=anomalies.z,
         anomaly_q=anomalies.q,
@@ -175,8 +177,16 @@ def _explain_anomaly(
         reasons.add(held, few)
 
 
-def _explain_fish(reasons: _Reasons, whole: np.ndarray, alone: np.ndarray, fish: FishCalls) -> None:
-    reasons.add(whole & ~alone, "signals not judged: touches another nucleus")
+def _mixed_signals(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
+    """Say why signals of a whole nucleus may not be its own, (n,) object; "" where they are."""
+    mixed = np.full(len(nuclei), "", object)
+    mixed[looks_covered(nuclei, whole)] = "a part is too bright: something may lie over it"
+    mixed[nuclei["glowing"].to_numpy(bool)] = "a clump on it glows in several probes"
+    mixed[(nuclei["contact"] > CONTACT).to_numpy(bool)] = "touches another nucleus"
+    return np.where(mixed == "", mixed, "signals not judged: " + mixed)
+
+
+def _explain_fish(reasons: _Reasons, alone: np.ndarray, fish: FishCalls) -> None:
     unknown = alone & (fish.call == "not_assessable") & (fish.doubt == "")
     reasons.add(unknown, "no probe can be judged")
     reasons.add(fish.doubt != "", fish.doubt)

@@ -7,7 +7,7 @@ import pandas as pd
 from cellsieve.tables import MEASUREMENTS
 
 _WHERE = ("field", "slide", "patient")
-_MEASURED = tuple(name for name in MEASUREMENTS if name != "contact")
+_MEASURED = tuple(name for name in MEASUREMENTS if name not in ("contact", "bright_part"))
 _ANOMALY = (
     "anomaly_crop",
     "anomaly_map",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cellsieve.artefacts import in_several_probes
+from cellsieve.artefacts import in_clumps, in_several_probes
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_notes, read_table
 
 PATHS = ("qc", "measurements", "signals", "anomaly")
@@ -20,6 +20,7 @@ MEASURED = (
     "touches_border",
     "overlapping",
     "contact",
+    "bright_part",
 )
 
 
@@ -30,8 +31,9 @@ class SlideInputs(NamedTuple):
     ----------
     nuclei : DataFrame
         One row a nucleus, fields in the manifest's order: ``field, cell,
-        area_px, solidity, dapi_sum, touches_border, overlapping, contact`` and
-        the columns of `tables.ANOMALY`.
+        area_px, solidity, dapi_sum, touches_border, overlapping, contact,
+        bright_part``, the columns of `tables.ANOMALY` and ``glowing``, whether a clump
+        glows on it in several probes.
     signals : DataFrame
         One row a candidate that is no artefact: ``probe, nucleus`` (row of ``nuclei``, −1 when
         outside), ``y_px, x_px, size_px, height, contrast, shared``.
@@ -72,7 +74,7 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
     rows : sequence of mapping
         Of the manifest: ``field, qc, measurements, signals, anomaly``.
     """
-    nuclei = [_no_rows("field", *MEASURED, *list(ANOMALY)[1:])]
+    nuclei = [_no_rows("field", *MEASURED, *list(ANOMALY)[1:], "glowing")]
     signals = [_no_rows("probe", "nucleus", *list(SIGNALS)[2:])]
     qc, seen, shifts, notes = {}, {}, {}, []
     before = 0
@@ -85,7 +87,8 @@ def read_slide(rows: Sequence[Mapping[str, str]]) -> SlideInputs:
         signals.append(_placed(found[~artefact], own["cell"].to_numpy(), before))
         seen[field] = set(found["probe"].unique())
         notes += _dropped(field, artefact)
-        nuclei.append(own.assign(field=field))
+        glowing = own["cell"].isin(in_clumps(found, artefact))
+        nuclei.append(own.assign(field=field, glowing=glowing))
         shifts[field] = read_notes(row["anomaly"])
         notes += [f"{field}: {note}" for note in shifts[field]]
         before += len(own)
@@ -115,6 +118,7 @@ def _placed(found: pd.DataFrame, cells: np.ndarray, before: int) -> pd.DataFrame
 
 def _no_rows(*columns: str) -> pd.DataFrame:
     types = {**MEASUREMENTS, **SIGNALS, **ANOMALY, "field": "string", "nucleus": "int64"}
+    types["glowing"] = "bool"
     return pd.DataFrame({c: pd.Series(dtype=types[c]) for c in columns})
 
 

@@ -29,7 +29,9 @@ MEASUREMENTS = {
     "dapi_sum": "float64",
     "touches_border": "bool",
     "overlapping": "bool",
-    "contact": "float64",  # share of the outline; of no interest in cells.csv
+    # of no interest in cells.csv: share of the outline, and see `measurement.bright_part`
+    "contact": "float64",
+    "bright_part": "float64",
 }
 SIGNALS = {
     "probe": "string",

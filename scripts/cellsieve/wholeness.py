@@ -8,6 +8,7 @@ import pandas as pd
 FRAGMENT = 1 / 3  # of the median area; what is smaller is debris or a piece
 MUCH_DNA = 1.3  # of the median; one nucleus and a small one beside it have more
 DENTED = 0.9  # solidity, which single nuclei hardly ever fall below
+COVERED = 1.2  # brightest part relative to the median nucleus': beyond it something lies over it
 
 
 class Wholeness(NamedTuple):
@@ -59,3 +60,22 @@ def looks_doubled(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
     dna = nuclei["dapi_sum"].to_numpy(float)
     typical = np.median(dna[whole]) if whole.any() else np.inf
     return (dna > MUCH_DNA * typical) | (nuclei["solidity"].to_numpy(float) < DENTED)
+
+
+def looks_covered(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
+    """Tell which nuclei another nucleus or debris may lie over: a part is much too bright.
+
+    Parameters
+    ----------
+    nuclei : DataFrame
+        ``bright_part`` of the nuclei of one slide.
+    whole : ndarray, (n,), bool
+        Those that the typical brightest part is had from.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+    """
+    part = nuclei["bright_part"].to_numpy(float)
+    typical = np.median(part[whole]) if whole.any() else np.inf
+    return part > COVERED * typical
