@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.choices import ANOMALY_NETWORKS, HAND_MADE
+from cellsieve.choices import ANOMALY_NETWORKS, HAND_MADE, OUTLIER_EXPOSURE, UNFITTED
 from cellsieve.cli import existing_file, parser, positive, run, whole
 from cellsieve.errors import UserError
 
@@ -18,9 +18,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Write scores and classes of all nuclei, and how long it took."""
     options = parser(__doc__)
     options.add_argument("--fields", type=existing_file, required=True, help="manifest of the run")
-    options.add_argument("--method", required=True, choices=[*HAND_MADE, *ANOMALY_NETWORKS])
+    options.add_argument("--method", required=True, choices=[*UNFITTED, *ANOMALY_NETWORKS])
     options.add_argument("--backbone", default="none", help="of a network")
-    options.add_argument("--start", type=existing_file, help="first weights of the backbone")
+    options.add_argument(
+        "--start",
+        type=existing_file,
+        help="first weights of the backbone, or the weights of outlier_exposure",
+    )
     options.add_argument("--steps", type=positive, default=200)
     options.add_argument("--seed", type=whole, default=0)
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
@@ -45,12 +49,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     learned, tested = split_fields([row for row in rows if row["quality"]["diameter_px"]])
     begun = time.perf_counter()
     network = None if args.method in HAND_MADE else _network(args, learned)
-    method = args.method if network is None else "network"
-    model = build(learned, args.seed, False, method, network, localised=bool(network))
+    fits = args.method in ANOMALY_NETWORKS
+    method = "network" if fits else args.method
+    model = build(learned, args.seed, False, method, network, localised=fits)
     if len(model.bank) < SMALLEST_BANK:
         raise UserError(f"{args.fields}: {model.notes[0]}")
     fitted = time.perf_counter()
-    localiser = _localiser(network, model)
+    localiser = None
+    if fits:
+        localiser, network = _localiser(network, model), network._replace(scored=True)
     banks = _banks(model)
     tables = [_describe(row, model, network, localiser) for row in tested]
     scores = [_score(table, *banks) for table in tables]
@@ -70,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
-    """Fit a network, or take the first weights of a frozen one."""
+    """Fit a network, or take the weights of one that is not fitted."""
     import torch
 
-    from cellsieve.anomaly_networks.files import Network, load_start
+    from cellsieve.anomaly_networks.files import Network, load_network, load_start
     from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
     from cellsieve.anomaly_networks.methods import FROZEN, METHODS
     from cellsieve.anomaly_networks.networks import Backbone
@@ -83,6 +90,10 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
 
     torch.set_num_threads(args.threads)
     device = choose_device(args.device)
+    if args.method == OUTLIER_EXPOSURE:
+        if args.start is None:
+            raise UserError(f"{OUTLIER_EXPOSURE} needs weights; allowed: --start FILE")
+        return load_network(args.start, device)
     start = load_start(args.start, args.backbone) if args.start else None
     torch.manual_seed(args.seed)
     module = METHODS[args.method].build(Backbone(args.backbone))
@@ -103,8 +114,6 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
 
 
 def _localiser(network: Any, model: Any) -> Any:
-    if network is None:
-        return None
     from cellsieve.anomaly_networks.localisation import Localiser
 
     return Localiser(network, model.windows) if len(model.windows) else None
@@ -123,10 +132,9 @@ def _describe(row: dict[str, Any], model: Any, network: Any, localiser: Any) -> 
     from cellsieve.describing import describe_field
     from cellsieve.stores import open_labels, open_zip
 
-    describe = network and network.describe_and_score
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
         table = describe_field(
-            store["dapi"], nuclei, row["field"], row["quality"], model.scale, describe
+            store["dapi"], nuclei, row["field"], row["quality"], model.scale, network
         )
     if localiser is None:
         return table

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.choices import MODALITY, REFERENCE_FORMAT, SURROUNDINGS
+from cellsieve.choices import (
+    HAND_MADE,
+    MODALITY,
+    REFERENCE_FORMAT,
+    SIGNS,
+    SURROUNDINGS,
+    UNFITTED,
+)
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.errors import UserError
 
@@ -24,14 +31,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     options.add_argument(
         "--method",
-        default="signs",
-        choices=["signs", "features", "network"],
-        help="signs learned, distance of hand-made features, or of a network's",
+        default=SIGNS,
+        choices=[*UNFITTED, "network"],
+        help="signs learned with or without a network that ships, distance of hand-made features,"
+        " or of a network's",
     )
     options.add_argument(
         "--network",
         type=existing_file,
-        help="weights of fit_anomaly.py",
+        help="weights of fit_anomaly.py, or of train_outlier_network.py for outlier_exposure",
     )
     options.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options.add_argument("--threads", type=positive, default=2, help="of PyTorch on a CPU")
@@ -55,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--network-copy", help="output, .safetensors: the network, with the bank")
     options.add_argument("--windows", help="output, .parquet: with --surroundings localised")
     args = options.parse_args(argv)
-    if (args.method == "network") != bool(args.network) or bool(args.network) != bool(
-        args.network_copy
-    ):
-        raise UserError("--method network, --network and --network-copy go together")
+    networked = args.method not in HAND_MADE
+    if not networked == bool(args.network) == bool(args.network_copy):
+        needing = "network or outlier_exposure"
+        raise UserError(f"--method {needing}, --network and --network-copy go together")
     localised = args.surroundings != SURROUNDINGS[0]
-    if localised != bool(args.windows) or localised > bool(args.network):
-        raise UserError("--surroundings localised needs --network and --windows")
+    if localised != bool(args.windows) or localised > (args.method == "network"):
+        raise UserError("--surroundings localised needs --method network and --windows")
 
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
@@ -70,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
         row["quality"] = json.loads(Path(row["qc"]).read_text(encoding="utf-8"))
-    network = _network(args) if args.network else None
+    network = _network(args) if networked else None
     model = build(rows, args.seed, args.trim, args.method, network, localised)
     tables = (args.bank, args.calibration, args.thumbnails, args.signs, args.windows)
     write_model(model, *tables, rows)

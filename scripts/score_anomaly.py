@@ -77,7 +77,7 @@ def _describe(
 
     if len(model.bank) < SMALLEST_BANK:
         return pd.DataFrame({"cell": bounding_boxes(nuclei).index})
-    return describe_field(dapi, nuclei, field, qc, model.scale, network and network.describe)
+    return describe_field(dapi, nuclei, field, qc, model.scale, network)
 
 
 def _look(

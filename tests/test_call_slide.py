@@ -27,7 +27,7 @@ def measured(n, border=(), overlap=(), touching=(), covered=()):
     table["touches_border"] = np.isin(cells, border)
     table["overlapping"] = np.isin(cells, overlap)
     table["contact"] = np.where(np.isin(cells, touching), 0.12, 0.0)
-    table["bright_part"] = np.where(np.isin(cells, covered), 1.6, 1.2)
+    table["bright_part"] = np.where(np.isin(cells, covered), 1.7, 1.2)
     return table.reindex(columns=list(MEASUREMENTS))
 
 

@@ -134,7 +134,7 @@ def test_flags_leave_out_what_is_null():
         (["channels=DAPI"], "configuration: channels is 'DAPI'"),
         (["fields=nowhere.tsv"], "nowhere.tsv: No such file or directory"),
         (["results=config.yaml/out"], "results is 'config.yaml/out', but config.yaml is a file"),
-        (["anomaly={surroundings: localised}"], "'localised', which needs a network, but"),
+        (["anomaly={surroundings: localised}"], "'localised', which only a network"),
         (["anomaly={weights: in}"], "anomaly.weights is 'in', which has no bank.parquet"),
     ],
 )

@@ -17,6 +17,7 @@ NO_WEIGHTS = "weights not available"
 # Anomaly methods with their backbones. FMIC-AI's Table 1 is its method with four backbones, its
 # Table 2 other methods with the best of them.
 ANOMALY_METHODS = [
+    ("outlier_exposure", "none"),
     ("signs", "none"),
     ("features", "none"),
     ("frozen", "vit"),

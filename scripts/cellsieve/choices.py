@@ -12,8 +12,11 @@ ENGINES = ("votes", "maskrcnn", "cellpose")
 # whose outlines become pseudo-labels, see cellsieve.pseudo_labels
 SOURCES = ("sam", "cellpose", "coarse")
 
-# anomaly methods without a network; the first is the default
-HAND_MADE = ("signs", "features")
+# anomaly methods that fit no network; the first is the default and uses one that ships, the others
+# have none
+OUTLIER_EXPOSURE, SIGNS = "outlier_exposure", "signs"
+HAND_MADE = (SIGNS, "features")
+UNFITTED = (OUTLIER_EXPOSURE, *HAND_MADE)
 
 # what is looked at beside a nucleus: the brightest speck, or what a network finds in windows
 SURROUNDINGS = ("specks", "localised")

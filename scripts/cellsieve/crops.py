@@ -11,12 +11,17 @@ from cellsieve.rescaled import Rescaled
 from cellsieve.surroundings import REACH
 
 SIDE = 64  # pixels of a crop
-DIAMETER = 24  # pixels of a typical nucleus of the reference in it
+DIAMETER = 24  # pixels of a typical nucleus of the reference in it, if nothing else is asked for
 _FADE = 4  # pixels over which the surroundings fade to nothing
 
 
 def cut_crops(
-    dapi: Any, nuclei: Any, boxes: pd.DataFrame, ruler: Ruler, intensity: float
+    dapi: Any,
+    nuclei: Any,
+    boxes: pd.DataFrame,
+    ruler: Ruler,
+    intensity: float,
+    diameter: int = DIAMETER,
 ) -> np.ndarray:
     """Cut the crop of each nucleus.
 
@@ -32,6 +37,8 @@ def cut_crops(
         All crops have the reference's scale: a large nucleus looks large.
     intensity : float
         Of a typical nucleus of the field, counts.
+    diameter : int
+        Pixels of a typical nucleus of the reference in a crop.
 
     Returns
     -------
@@ -40,7 +47,7 @@ def cut_crops(
         half a diameter from the nucleus; and where the nucleus is, 1 or 0. Beyond
         the field everything is 0.
     """
-    view = Rescaled(dapi, DIAMETER * ruler.zoom / ruler.diameter)
+    view = Rescaled(dapi, diameter * ruler.zoom / ruler.diameter)
     crops = np.zeros((len(boxes), 2, SIDE, SIDE), np.float16)
     for crop, (label, box) in zip(crops, boxes.iterrows(), strict=True):
         middle = (box.y0 + box.y1) / 2, (box.x0 + box.x1) / 2
@@ -53,7 +60,7 @@ def cut_crops(
         labels = sampled_labels(nuclei, region, view.scale)
         own, other = labels == label, (labels > 0) & (labels != label)
         light = view[region] / max(intensity, 1e-6)
-        crop[0][tuple(inside)] = light * _shown(own, other)
+        crop[0][tuple(inside)] = light * _shown(own, other, diameter)
         crop[1][tuple(inside)] = own
     return crops
 
@@ -82,10 +89,10 @@ def sampled_labels(
     return block[np.ix_(places[0] - places[0][0], places[1] - places[1][0])]
 
 
-def _shown(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _shown(own: np.ndarray, other: np.ndarray, diameter: int) -> np.ndarray:
     """Weight of each pixel: 1 on the nucleus and near it, 0 on its neighbours and far away."""
     distance = ndimage.distance_transform_edt(~own)
-    near = np.clip((REACH * DIAMETER + _FADE / 2 - distance) / _FADE, 0, 1)
+    near = np.clip((REACH * diameter + _FADE / 2 - distance) / _FADE, 0, 1)
     # a pixel beside a neighbour shows its blurred light
     blocked = ndimage.binary_dilation(other) & ~own
     return near * ~blocked

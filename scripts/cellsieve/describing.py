@@ -1,7 +1,6 @@
 """Describe every nucleus of a field in the reference's scale."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,14 @@ from cellsieve.surroundings import brightest_specks
 
 _CHUNK = 256  # crops that are held at once
 
-# crops, (n, 2, s, s), to a table with a row a crop
-Describe = Callable[[np.ndarray], pd.DataFrame]
+
+class Describer(Protocol):
+    """A network that says something of crops."""
+
+    diameter: int  # of a typical nucleus in them, px
+
+    def describe(self, crops: np.ndarray) -> pd.DataFrame:
+        """Return a row a crop, of crops, (n, 2, s, s)."""
 
 
 def describe_field(
@@ -24,7 +29,7 @@ def describe_field(
     field: str,
     quality: dict[str, Any],
     scale: Scale,
-    describe: Describe | None = None,
+    network: Describer | None = None,
 ) -> pd.DataFrame:
     """Describe all nuclei of a field.
 
@@ -37,23 +42,25 @@ def describe_field(
         The field's qc.json.
     scale : Scale
         Of the reference.
-    describe : callable, optional
-        What a network says of crops, see `cellsieve.anomaly_networks.files.Network`.
+    network : Describer, optional
+        See `cellsieve.anomaly_networks`.
 
     Returns
     -------
     DataFrame
-        ``id, field, cell, f_*``, ``specks`` and the columns of ``describe``; no row
+        ``id, field, cell, f_*``, ``specks`` and what the network says; no row
         when the field has no nucleus.
     """
     ruler, intensity = scale.ruler(quality), typical_intensity(quality)
     boxes = bounding_boxes(nuclei)
     table = nucleus_features(dapi, nuclei, ruler, boxes)
     table["specks"] = brightest_specks(dapi, nuclei, ruler, boxes)
-    if describe and len(boxes):
+    if network and len(boxes):
         parts = [boxes[start : start + _CHUNK] for start in range(0, len(boxes), _CHUNK)]
-        crops = (cut_crops(dapi, nuclei, part, ruler, intensity) for part in parts)
-        told = pd.concat([describe(some) for some in crops])
+        crops = (
+            cut_crops(dapi, nuclei, part, ruler, intensity, network.diameter) for part in parts
+        )
+        told = pd.concat([network.describe(some) for some in crops])
         table = table.join(told.set_axis(boxes.index))
     table.insert(0, "cell", table.index)
     table.insert(0, "field", field)

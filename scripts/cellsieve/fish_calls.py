@@ -10,10 +10,10 @@ from cellsieve.aberration import FAINT, NORMAL_COUNT, Posterior, fit_kinds, judg
 from cellsieve.signal_counts import ProbeCounts
 
 CERTAIN = 0.9  # least probability of the gains of a CAC
-EXCLUDED = 0.005  # below it a nucleus is none
-# standard errors by which the strongest spots of a nucleus may be too weak, all probes together:
-# of nuclei in focus one in 400 is beyond; further out signals may be lost unseen
-FAINTEST = 2.8
+EXCLUDED = 0.0005  # below it a nucleus is none: third signals that are weak look like strays
+# standard errors by which the strongest spots of a nucleus may be too weak, all probes together;
+# further out signals may be lost unseen
+FAINTEST = 4.5
 # of the stronger of two signals, in standard deviations of the signals
 _STRONGER = math.sqrt(1 / math.pi), math.sqrt(1 - 1 / math.pi)
 FEWEST_PROBES = 2  # for a gain in all of them to be a sign of doubling

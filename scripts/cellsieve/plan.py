@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.cell_table import cell_columns
-from cellsieve.choices import HAND_MADE, REFERENCE_FORMAT
+from cellsieve.choices import OUTLIER_EXPOSURE, REFERENCE_FORMAT, UNFITTED
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -19,8 +19,8 @@ from cellsieve.weights import verified
 
 PATH_COLUMNS = ("image", "nuclei", "reference_nuclei", "truth")
 SIMULATED = Path("results/simulated")
-SHIPPED = Path(__file__).parents[2] / "resources" / "segmenters"
-SHIPPED_BACKBONES = Path(__file__).parents[2] / "resources" / "backbones"
+RESOURCES = Path(__file__).parents[2] / "resources"
+SHIPPED, SHIPPED_BACKBONES = RESOURCES / "segmenters", RESOURCES / "backbones"
 # of an engine with several networks: the one for a CPU, the one for a GPU
 NETWORKS = {"maskrcnn": ("light", "resnet50"), "cellpose": ("narrow", "standard")}
 # files that Cellpose's models are downloaded as, and what we call their network
@@ -203,7 +203,7 @@ class Plan:
             If they are not there, or there are none where nothing is fitted.
         """
         anomaly = self.config["anomaly"]
-        if anomaly["method"] in HAND_MADE or anomaly["weights"]:
+        if anomaly["method"] in UNFITTED or anomaly["weights"]:
             return []
         if anomaly["start"]:
             if not Path(anomaly["start"]).is_file():
@@ -231,12 +231,24 @@ class Plan:
             return []
         return [os.path.relpath(verified(name, SHIPPED_BACKBONES))]
 
-    def network(self) -> list[str]:
-        """Return the run's own anomaly network, if nuclei are described by one."""
+    @property
+    def fits_network(self) -> bool:
+        """Whether an anomaly network is fitted, or at least begun with, in the run."""
         anomaly = self.config["anomaly"]
-        if anomaly["method"] in HAND_MADE or anomaly["weights"]:
-            return []
-        return [f"{self.config['results']}/models/anomaly/weights.safetensors"]
+        return anomaly["method"] not in UNFITTED and not anomaly["weights"]
+
+    def network(self) -> list[str]:
+        """Return the network that describes the nuclei of the reference, if one does."""
+        anomaly = self.config["anomaly"]
+        if self.fits_network:
+            return [f"{self.config['results']}/models/anomaly/weights.safetensors"]
+        if anomaly["method"] == OUTLIER_EXPOSURE and not anomaly["weights"]:
+            return self.outlier_network()
+        return []
+
+    def outlier_network(self) -> list[str]:
+        """Return the network that ships for ``outlier_exposure``, once it is verified."""
+        return [os.path.relpath(verified(OUTLIER_EXPOSURE, RESOURCES))]
 
     def model_files(self) -> list[str]:
         """Return the names of the files of the reference models that fields are scored against."""
@@ -393,10 +405,11 @@ def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
     """Refuse surroundings that no network looks at, and weights that are no model."""
     weights = anomaly["weights"]
     if not weights:
-        if anomaly["surroundings"] == "localised" and anomaly["method"] in HAND_MADE:
+        if anomaly["surroundings"] == "localised" and anomaly["method"] in UNFITTED:
             raise UserError(
-                "configuration: anomaly.surroundings is 'localised', which needs a network, but"
-                f" anomaly.method is {anomaly['method']!r}; allowed: specks, or another method"
+                "configuration: anomaly.surroundings is 'localised', which only a network that"
+                f" is fitted can do, but anomaly.method is {anomaly['method']!r}; allowed: specks,"
+                " or a network"
             )
         return
     record = _record(Path(weights, "record.json"))

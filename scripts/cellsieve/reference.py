@@ -25,7 +25,8 @@ class Scores(NamedTuple):
     Attributes
     ----------
     crop : ndarray, (n,), float64
-        Log odds of exaggerated signs of malignancy, or the sum of the squared
+        Log odds of exaggerated signs of malignancy (with a network that knows simulated
+        abnormal nuclei the sum of both, in deviations of the bank), or the sum of the squared
         distances to the two nearest reference nuclei, among features or embeddings
         (Reiss & Hoshen, arXiv 2106.03844).
     surroundings : ndarray, (n,), float64
@@ -67,7 +68,10 @@ class Bank:
         self.search = _brute_force(values) if embedded else cKDTree(values).query
         self.signs = signs
         self.distance_rarity = Rarity(table["distance"])
-        self.odds_rarity = Rarity(np.exp(self._log_odds(table))) if signs else None
+        self.exposed = "outlier" in table
+        if signs:
+            self.units = _standard(self._odds(table)) if self.exposed else (0.0, 1.0)
+            self.odds_rarity = Rarity(np.exp(self._log_odds(table)))
         # what a network makes of them, where it looked
         self.beside = next(name for name in ("localised", "specks") if name in table)
         self.surroundings_rarity = Rarity(table[self.beside])
@@ -78,8 +82,8 @@ class Bank:
         Parameters
         ----------
         table : DataFrame
-            Columns ``id``, ``specks``, ``localised`` if the bank has it, and the bank's ``f_*``
-            or ``e_*``.
+            Columns ``id``, ``specks``, ``localised`` and ``outlier`` if the bank has them, and the
+            bank's ``f_*`` or ``e_*``.
         """
         crop, nearest = self.neighbours(table)
         rarity = self.distance_rarity(crop)
@@ -94,8 +98,15 @@ class Bank:
         return Scores(crop, beside, join(rarity, rare), nearest)
 
     def _log_odds(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the log odds, (n,); those of two views are summed in deviations of the bank."""
+        middle, spread = self.units
+        return ((self._odds(table) - middle) / spread).sum(1)
+
+    def _odds(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the log odds of signs and, if there is one, of a network, (n, 1 or 2)."""
         place = pd.Index(self.ids).get_indexer(table["id"])
-        return self.signs.log_odds(table[self.columns].to_numpy(float), place)
+        odds = self.signs.log_odds(table[self.columns].to_numpy(float), place)
+        return np.stack([odds, table["outlier"]] if self.exposed else [odds], 1)
 
     def _place(self, table: pd.DataFrame) -> np.ndarray:
         """Place nuclei in feature space, (n, features)."""

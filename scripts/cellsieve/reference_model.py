@@ -11,8 +11,8 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
-from cellsieve.choices import MODALITY, REFERENCE_FORMAT
-from cellsieve.describing import Describe, describe_field
+from cellsieve.choices import MODALITY, OUTLIER_EXPOSURE, REFERENCE_FORMAT, SIGNS
+from cellsieve.describing import Describer, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
 from cellsieve.nucleus_features import CAUSES
@@ -57,8 +57,8 @@ class ReferenceModel(NamedTuple):
     Attributes
     ----------
     bank : DataFrame
-        Columns ``id, field, slide, cell, f_*``, ``specks`` and, of a network, ``e_*``,
-        one row a nucleus.
+        Columns ``id, field, slide, cell, f_*``, ``specks`` and, of a network, ``e_*`` or
+        ``outlier``, one row a nucleus.
     calibration : DataFrame
         ``id, f_*, score`` of reference nuclei that the bank does not hold; before it is
         written, with all that is known of them.
@@ -68,9 +68,9 @@ class ReferenceModel(NamedTuple):
         What bank and calibration do not share.
     notes : list of str
     signs : Signs or None
-        What the method ``signs`` learned from the bank.
+        What was learned from the bank; without it distance counts.
     network : Path or None
-        Weights of the network that embedded the bank.
+        Weights of the network that described the bank.
     windows : DataFrame or None
         Of the bank's fields, where the network looks at surroundings.
     images : dict of str to tuple of str
@@ -113,7 +113,7 @@ def build(
     rows: Sequence[dict[str, Any]],
     seed: int,
     trimmed: bool,
-    method: str = "signs",
+    method: str = SIGNS,
     network: Any = None,
     localised: bool = False,
 ) -> ReferenceModel:
@@ -130,15 +130,16 @@ def build(
         The nuclei are a slide's own, not known to be normal: drop extremes,
         calibrate nothing.
     method : str
-        ``signs`` learns what abnormal nuclei would be; otherwise distance counts.
-    network : cellsieve.anomaly_networks.files.Network, optional
+        ``outlier_exposure`` and ``signs`` learn what abnormal nuclei would be; otherwise
+        distance counts.
+    network : cellsieve.describing.Describer, optional
     localised : bool
         Surroundings are what the network sees in windows, not the brightest speck.
     """
     usable = [row for row in rows if row["quality"]["diameter_px"]]
     scale = reference_scale(usable)
     described = [
-        _describe(row, scale, network and network.describe)
+        _describe(row, scale, network)
         for row in tqdm(usable, desc="reference", unit="field", disable=None)
     ]
     described = [table for table in described if len(table)]
@@ -153,7 +154,8 @@ def build(
         bank, lost = prepare_bank(bank)
         notes += lost
     normal = bank[feature_columns(bank, "f_")]
-    signs = fit_signs(normal, CAUSES) if method == "signs" and len(bank) else None
+    learns = method in (OUTLIER_EXPOSURE, SIGNS) and len(bank)
+    signs = fit_signs(normal, CAUSES) if learns else None
     calibration = _NO_SCORES
     if len(rest):
         calibration = rest.assign(score=Bank(bank, signs).score(rest).score)
@@ -295,9 +297,9 @@ def _read_signs(path: Path) -> Signs | None:
     return learned and Signs(**{name: np.array(values) for name, values in learned.items()})
 
 
-def _describe(row: dict[str, Any], scale: Scale, describe: Describe | None) -> pd.DataFrame:
+def _describe(row: dict[str, Any], scale: Scale, network: Describer | None) -> pd.DataFrame:
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        table = describe_field(store["dapi"], nuclei, row["field"], row["quality"], scale, describe)
+        table = describe_field(store["dapi"], nuclei, row["field"], row["quality"], scale, network)
     table.insert(2, "slide", row["slide"])
     return table[table["cell"].isin(choose_nuclei(row, pd.Index(table["cell"])))]
 

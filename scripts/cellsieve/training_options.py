@@ -28,12 +28,14 @@ def training_origin(args: argparse.Namespace) -> dict[str, int]:
     return {name: getattr(args, name) for name in _OF_THE_RESULT}
 
 
-def simulated_record(script: str, origin: dict[str, int]) -> dict[str, Any]:
+def simulated_record(
+    script: str, origin: dict[str, int], scenes: str = "cellsieve.simulation.varied"
+) -> dict[str, Any]:
     """Say where weights that were trained on simulated scenes come from."""
     from cellsieve.provenance import code, versions
 
     return {
-        "data": "simulated scenes (cellsieve.simulation.varied); no real image, no label",
+        "data": f"simulated scenes ({scenes}); no real image, no label",
         **origin,
         "code": code(script),
         "versions": versions(),

@@ -8,7 +8,7 @@ import pandas as pd
 FRAGMENT = 1 / 3  # of the median area; what is smaller is debris or a piece
 MUCH_DNA = 1.3  # of the median; one nucleus and a small one beside it have more
 DENTED = 0.9  # solidity, which single nuclei hardly ever fall below
-COVERED = 1.2  # brightest part relative to the median nucleus': beyond it something lies over it
+COVERED = 1.25  # brightest part relative to the median nucleus': beyond it something lies over it
 
 
 class Wholeness(NamedTuple):

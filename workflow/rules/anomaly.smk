@@ -87,7 +87,7 @@ rule build_reference:
         script=script("build_reference"),
         seed=config["seed"],
         network=lambda wildcards, input, output: (
-            ["--method", "network", "--network", input.network]
+            ["--method", describing_method(), "--network", input.network]
             + ["--network-copy", output.network]
             + (
                 ["--surroundings", "localised", "--windows", output.windows]
@@ -95,7 +95,7 @@ rule build_reference:
                 else []
             )
             if input.network
-            else ["--method", config["anomaly"]["method"]]
+            else ["--method", describing_method()]
         ),
         device=describing_flags(),
         trim=lambda wildcards: "" if wildcards.scope == "models" else "--trim",

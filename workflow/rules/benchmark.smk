@@ -147,7 +147,7 @@ rule benchmark_anomaly_method:
         lists=reference_lists("models"),
         truth=lambda wildcards: truth_files(),
         classes=class_files(),
-        start=lambda wildcards: RUN.shipped_backbone(wildcards.backbone),
+        start=lambda wildcards: compared_start(wildcards.anomaly, wildcards.backbone),
     output:
         scores=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.parquet"),
         record=out("benchmark/anomaly/{anomaly}-{backbone}-{seed}.json"),

@@ -192,6 +192,13 @@ def method_weights(method):
     return [f"{models}/weights.safetensors"]
 
 
+def compared_start(method, backbone):
+    """Return the weights that ship for an anomaly method that is compared, if there are any."""
+    if method == "outlier_exposure":
+        return RUN.outlier_network()
+    return RUN.shipped_backbone(backbone)
+
+
 def anomaly_runs(suffix):
     """Return the files of all runs of the benchmark of anomaly methods."""
     return [
@@ -215,7 +222,7 @@ def slide_reference(slide):
 
 def model_records():
     """Return the records of all models that the run uses for the anomaly score."""
-    own = [out("models/anomaly/record.json")] if RUN.network() else []
+    own = [out("models/anomaly/record.json")] if RUN.fits_network else []
     return own + sorted(
         {f"{RUN.reference_folder(field)}/record.json" for field in RUN.fields}
     )
@@ -237,6 +244,11 @@ def describing_flags():
     """Return where a network describes nuclei, if one does."""
     flags = ["--device", config["device"], "--threads", config["threads"]]
     return flags if RUN.networked else []
+
+
+def describing_method():
+    """Return what a reference is learned by: all networks that are fitted are one method."""
+    return "network" if RUN.fits_network else config["anomaly"]["method"]
 
 
 def fitted_method():
@@ -270,6 +282,7 @@ def recorded_config():
 FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
 SEEDS = 3  # of each anomaly network that is compared
 UNSEEDED = (
+    "outlier_exposure",
     "signs",
     "features",
     "frozen",

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from cellsieve.anomaly_networks.methods import METHODS, Method, in_parts
 from cellsieve.anomaly_networks.networks import Backbone
+from cellsieve.anomaly_networks.outlier_network import OutlierNetwork, OutlierScorer
+from cellsieve.choices import OUTLIER_EXPOSURE
+from cellsieve.crops import DIAMETER
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
 
@@ -30,10 +33,16 @@ class Network(NamedTuple):
     ----------
     method : Method
     module : Module
+    diameter : int
+        Of a typical nucleus in its crops, px; the same for all.
+    scored : bool
+        Whether it says its method's own score of a crop, too, if there is one.
     """
 
     method: Method
     module: nn.Module
+    scored: bool = False
+    diameter = DIAMETER
 
     def describe(self, crops: np.ndarray) -> pd.DataFrame:
         """Describe crops.
@@ -45,30 +54,29 @@ class Network(NamedTuple):
         Returns
         -------
         DataFrame
-            ``e_*``, the unit vectors, float32; one row a crop.
+            ``e_*``, the unit vectors, float32, and ``pretext`` where it is asked for;
+            one row a crop.
         """
         seen = torch.from_numpy(crops).float()
         vectors = in_parts(self.method.embed, self.module, seen).numpy()
-        return pd.DataFrame(vectors, columns=[f"e_{n:03d}" for n in range(vectors.shape[1])])
-
-    def describe_and_score(self, crops: np.ndarray) -> pd.DataFrame:
-        """Describe crops, and score them by ``pretext`` where the method has such a score."""
-        table = self.describe(crops)
-        if self.method.pretext:
-            seen = torch.from_numpy(crops).float()
+        table = pd.DataFrame(vectors, columns=[f"e_{n:03d}" for n in range(vectors.shape[1])])
+        if self.scored and self.method.pretext:
             table["pretext"] = in_parts(self.method.pretext, self.module, seen).numpy()
         return table
 
 
-def save_network(path: Path | str, state: Mapping[str, Tensor], method: str, backbone: str) -> None:
+def save_network(
+    path: Path | str, state: Mapping[str, Tensor], method: str, backbone: str | None = None
+) -> None:
     """Write weights, with what is needed to use them, as safetensors."""
-    about = json.dumps({"backbone": backbone, "method": method, "version": VERSION}, sort_keys=True)
+    about = {"method": method, "version": VERSION} | ({"backbone": backbone} if backbone else {})
+    notes = {_NOTES: json.dumps(about, sort_keys=True)}
     with atomic(path) as part:
-        save_file({name: v.cpu().contiguous() for name, v in state.items()}, part, {_NOTES: about})
+        save_file({name: v.cpu().contiguous() for name, v in state.items()}, part, notes)
         part.chmod(0o644)  # written for its owner alone
 
 
-def load_network(path: Path | str, device: str) -> Network:
+def load_network(path: Path | str, device: str) -> Network | OutlierScorer:
     """Load a network that `save_network` wrote.
 
     Raises
@@ -77,14 +85,16 @@ def load_network(path: Path | str, device: str) -> Network:
         If there is no such file or it holds something else.
     """
     notes, state = _read(path)
-    method = METHODS[notes["method"]]
-    module = method.build(Backbone(notes["backbone"]))
+    exposed = notes["method"] == OUTLIER_EXPOSURE
+    method = None if exposed else METHODS[notes["method"]]
+    module = OutlierNetwork() if exposed else method.build(Backbone(notes["backbone"]))
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         fault = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not the weights that {notes['method']} needs: {fault}") from error
-    return Network(method, module.to(device).eval())
+    module.to(device).eval()
+    return OutlierScorer(module) if exposed else Network(method, module)
 
 
 def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
@@ -108,8 +118,9 @@ def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:
             raise UserError(f"{path}: not weights of {backbone}: no {missing[0]}")
         return state
     notes, state = _read(path)
-    if notes["backbone"] != backbone:
-        raise UserError(f"{path}: weights of {notes['backbone']}, but {backbone} is asked for")
+    found = notes.get("backbone", notes["method"])
+    if found != backbone:
+        raise UserError(f"{path}: weights of {found}, but {backbone} is asked for")
     return {
         name.removeprefix(_BACKBONE): value.float()
         for name, value in state.items()
@@ -136,7 +147,8 @@ def _read(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not a safetensors file, or a damaged one") from error
-    if notes.get("method") not in METHODS or "backbone" not in notes:
+    method = notes.get("method")
+    if method != OUTLIER_EXPOSURE and (method not in METHODS or "backbone" not in notes):
         raise UserError(f"{path}: not weights of an anomaly network of cellsieve")
     if notes["version"] != VERSION:
         raise UserError(
