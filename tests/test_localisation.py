@@ -248,7 +248,7 @@ def test_scripts_localise_and_give_the_same_bytes_again(tmp_path):
         assert store.attrs["localised_scale"] == CELL
     done = call("build_reference", build_arguments(model, rows, *more))
     assert done.returncode == 2
-    assert "--surroundings localised needs --network and --windows" in done.stderr
+    assert "--surroundings localised needs --method network and --windows" in done.stderr
 
 
 def test_an_odd_window_scores_above_normal_ones():
