@@ -93,7 +93,7 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     if args.method == OUTLIER_EXPOSURE:
         if args.start is None:
             raise UserError(f"{OUTLIER_EXPOSURE} needs weights; allowed: --start FILE")
-        return load_network(args.start, device)
+        return load_network(args.start, device, exposed=True)
     start = load_start(args.start, args.backbone) if args.start else None
     torch.manual_seed(args.seed)
     module = METHODS[args.method].build(Backbone(args.backbone))

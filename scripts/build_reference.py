@@ -10,6 +10,7 @@ from typing import Any
 from cellsieve.choices import (
     HAND_MADE,
     MODALITY,
+    OUTLIER_EXPOSURE,
     REFERENCE_FORMAT,
     SIGNS,
     SURROUNDINGS,
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--windows", help="output, .parquet: with --surroundings localised")
     args = options.parse_args(argv)
     networked = args.method not in HAND_MADE
-    if not networked == bool(args.network) == bool(args.network_copy):
+    if len({networked, bool(args.network), bool(args.network_copy)}) > 1:
         needing = "network or outlier_exposure"
         raise UserError(f"--method {needing}, --network and --network-copy go together")
     localised = args.surroundings != SURROUNDINGS[0]
@@ -96,7 +97,8 @@ def _network(args: Any) -> Any:
     from cellsieve.devices import choose_device
 
     torch.set_num_threads(args.threads)
-    return load_network(args.network, choose_device(args.device))
+    exposed = args.method == OUTLIER_EXPOSURE
+    return load_network(args.network, choose_device(args.device), exposed)
 
 
 def _record(model: Any, args: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -166,6 +166,16 @@ def test_a_frozen_model_of_another_format_is_refused(tmp_path):
         Plan(config)
 
 
+def test_a_frozen_model_of_another_modality_is_refused(tmp_path):
+    for file in MODEL:
+        record = {"format": 4, "sha256": {}, "modality": "stain"}
+        (tmp_path / file).write_text(json.dumps(record))
+    config = merged(DEFAULTS, {"results": str(tmp_path / "results")})
+    config = merged(config, {"anomaly": {"weights": str(tmp_path)}})
+    with pytest.raises(UserError, match="of stain; allowed: one of fluorescence"):
+        Plan(config)
+
+
 def test_a_rule_that_no_nucleus_can_meet_is_warned_of(checkout):
     plan = Plan(merged(DEFAULTS, {"calls": {"min_gain_probes": 9}}))
     assert "no nucleus can be a CAC" in plan.warnings[-1]

@@ -37,3 +37,8 @@ def test_the_nucleus_leads_and_its_surroundings_follow():
     crop = np.array([0.2, 0.2, 0.2, 3.0])
     surroundings = np.array([1.2, 1.4, 9.0, 9.0])
     assert join(crop, surroundings) == pytest.approx([0.2, np.log10(20), np.log10(20), 3.0])
+
+
+def test_no_score_has_no_rarity():
+    decades = Rarity(np.arange(100.0))(np.array([np.nan, 5.0]))
+    assert np.isnan(decades).tolist() == [True, False]

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 FEWEST_PROBES = 3
 _CLEAR = 5.0  # contrast below which spots of several probes may meet by chance
-_CLUMP = 2  # places in a nucleus that shine in several probes: a single one is dirt or a hot pixel
+_CLUMP = 2  # spots of one probe that shine in several: a single one is dirt or a hot pixel
 LEAST_REACH_PX = 1.0
 
 
@@ -42,7 +42,7 @@ def in_several_probes(spots: pd.DataFrame) -> np.ndarray:
 
 
 def in_clumps(spots: pd.DataFrame, shining: np.ndarray) -> np.ndarray:
-    """Return the nuclei on which a clump glows: at several places in several probes.
+    """Return the nuclei on which a clump glows: two spots of one probe that shine in several.
 
     What glows in a clump is not one spot: some of its maxima lie elsewhere in each probe
     and look like signals.

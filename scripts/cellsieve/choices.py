@@ -12,8 +12,8 @@ ENGINES = ("votes", "maskrcnn", "cellpose")
 # whose outlines become pseudo-labels, see cellsieve.pseudo_labels
 SOURCES = ("sam", "cellpose", "coarse")
 
-# anomaly methods that fit no network; the first is the default and uses one that ships, the others
-# have none
+# anomaly methods that fit no network: the default one, which uses a network that ships, and those
+# that have none
 OUTLIER_EXPOSURE, SIGNS = "outlier_exposure", "signs"
 HAND_MADE = (SIGNS, "features")
 UNFITTED = (OUTLIER_EXPOSURE, *HAND_MADE)
@@ -27,7 +27,7 @@ REFERENCE_FORMAT = 4
 # what the images of a run and of its reference are; models of another kind are refused
 MODALITY = "fluorescence"
 
-# anomaly methods with one, see cellsieve.anomaly_networks.methods; the first fits nothing
+# anomaly methods that fit a network, see cellsieve.anomaly_networks.methods; the first fits nothing
 ANOMALY_NETWORKS = (
     "frozen",
     "tmscl",

@@ -51,7 +51,7 @@ def describe_field(
         ``id, field, cell, f_*``, ``specks`` and what the network says; no row
         when the field has no nucleus.
     """
-    ruler, intensity = scale.ruler(quality), typical_intensity(quality)
+    ruler, intensity = scale.ruler(quality), typical_intensity(quality, dapi, nuclei)
     boxes = bounding_boxes(nuclei)
     table = nucleus_features(dapi, nuclei, ruler, boxes)
     table["specks"] = brightest_specks(dapi, nuclei, ruler, boxes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsieve.cell_table import cell_columns
-from cellsieve.choices import OUTLIER_EXPOSURE, REFERENCE_FORMAT, UNFITTED
+from cellsieve.choices import HAND_MADE, MODALITY, OUTLIER_EXPOSURE, REFERENCE_FORMAT, UNFITTED
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
@@ -257,8 +257,9 @@ class Plan:
     @property
     def networked(self) -> bool:
         """Whether a network describes the nuclei, the run's own or one of a frozen model."""
-        given = self.config["anomaly"]["weights"]
-        return Path(given, NETWORK).is_file() if given else bool(self.network())
+        anomaly = self.config["anomaly"]
+        given = anomaly["weights"]
+        return Path(given, NETWORK).is_file() if given else anomaly["method"] not in HAND_MADE
 
     @property
     def localised(self) -> bool:
@@ -430,6 +431,11 @@ def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
             f"configuration: anomaly.weights is {weights!r}, a reference model of format"
             f" {record['format']}; allowed: format {REFERENCE_FORMAT}; learn it again"
         )
+    if record["modality"] != MODALITY:
+        raise UserError(
+            f"configuration: anomaly.weights is {weights!r}, a reference model of"
+            f" {record['modality']}; allowed: one of {MODALITY}"
+        )
 
 
 def _undecidable(config: Mapping[str, Any]) -> list[str]:
@@ -445,9 +451,15 @@ def _record(path: Path) -> dict[str, Any]:
     """Return the record of a model, or what a missing or broken one amounts to."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {"format": record["format"], "sha256": dict(record["sha256"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"format": None, "sha256": {}}
+        # models of before it was written down are all of this one
+        modality = record.get("modality", MODALITY)
+        return {
+            "format": record["format"],
+            "modality": modality,
+            "sha256": dict(record["sha256"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"format": None, "modality": None, "sha256": {}}
 
 
 def _cell(value: Any) -> Any:

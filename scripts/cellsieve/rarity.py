@@ -28,11 +28,12 @@ class Rarity:
         self.index = max(float(np.log(np.maximum(tail, self.start) / self.start).mean()), _THINNEST)
 
     def __call__(self, score: np.ndarray) -> np.ndarray:
-        """Return the decades, (n,) float64, of scores, (n,) float."""
+        """Return the decades, (n,) float64, of scores, (n,) float; NaN of NaN."""
         higher = len(self.ordered) - np.searchsorted(self.ordered, score, side="left")
         decades = -np.log10((1 + higher) / (len(self.ordered) + 1))
         beyond = np.maximum(score, self.start) / self.start
-        return np.where(beyond > 1, -np.log10(_TAIL) + np.log10(beyond) / self.index, decades)
+        tail = -np.log10(_TAIL) + np.log10(beyond) / self.index
+        return np.where(np.isnan(score), np.nan, np.where(beyond > 1, tail, decades))
 
 
 def join(crop: np.ndarray, surroundings: np.ndarray) -> np.ndarray:

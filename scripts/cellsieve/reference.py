@@ -236,13 +236,13 @@ def conformal_p(score: np.ndarray, calibration: np.ndarray) -> np.ndarray:
     -------
     ndarray, (n,), float64
         (1 + number of calibration scores at least as high) / (m + 1); NaN when
-        there are no calibration scores (Vovk et al., 2005).
+        there are no calibration scores, or no score (Vovk et al., 2005).
     """
     if not len(calibration):
         return np.full(len(score), np.nan)
     ordered = np.sort(calibration)
     higher = len(ordered) - np.searchsorted(ordered, score, side="left")
-    return (1 + higher) / (len(ordered) + 1)
+    return np.where(np.isnan(score), np.nan, (1 + higher) / (len(ordered) + 1))
 
 
 def feature_columns(table: pd.DataFrame, kind: str) -> list[str]:

@@ -60,6 +60,7 @@ def _boxes(row: dict[str, Any]) -> pd.DataFrame:
 
 def _cut(row: dict[str, Any], boxes: pd.DataFrame, scale: Scale) -> np.ndarray:
     quality = row["quality"]
-    ruler, intensity = scale.ruler(quality), typical_intensity(quality)
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
-        return cut_crops(store["dapi"], nuclei, boxes, ruler, intensity)
+        dapi = store["dapi"]
+        intensity = typical_intensity(quality, dapi, nuclei)
+        return cut_crops(dapi, nuclei, boxes, scale.ruler(quality), intensity)

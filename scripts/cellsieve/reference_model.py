@@ -114,7 +114,7 @@ def build(
     seed: int,
     trimmed: bool,
     method: str = SIGNS,
-    network: Any = None,
+    network: Describer | None = None,
     localised: bool = False,
 ) -> ReferenceModel:
     """Describe the reference nuclei and divide them in bank and calibration.
@@ -134,7 +134,8 @@ def build(
         distance counts.
     network : cellsieve.describing.Describer, optional
     localised : bool
-        Surroundings are what the network sees in windows, not the brightest speck.
+        Surroundings are what the network, one that was fitted, sees in windows, not the
+        brightest speck.
     """
     usable = [row for row in rows if row["quality"]["diameter_px"]]
     scale = reference_scale(usable)

@@ -10,6 +10,7 @@ import pandas as pd
 from cellsieve.errors import UserError
 from cellsieve.nucleus_features import Ruler
 from cellsieve.tables import read_table
+from cellsieve.tiles import sample_windows
 from cellsieve.wholeness import judge_wholeness
 
 _TINY = 1e-6
@@ -53,10 +54,17 @@ def reference_scale(rows: Sequence[dict[str, Any]]) -> Scale:
     return Scale(float(np.median(diameters)), typical)
 
 
-def typical_intensity(quality: Mapping[str, Any]) -> float:
-    """Return the counts of a typical nucleus of a field, of this qc.json; never 0."""
-    # given nuclei may be where the survey saw none
-    return quality["nuclear_intensity"] or _TINY
+def typical_intensity(quality: Mapping[str, Any], dapi: Any, nuclei: Any) -> float:
+    """Return the counts of a typical nucleus of a field, of this qc.json; never 0.
+
+    Given nuclei may be where the survey saw none: then the median of their pixels, in
+    windows over the field.
+    """
+    if quality["nuclear_intensity"]:
+        return quality["nuclear_intensity"]
+    windows = sample_windows(dapi)
+    inside = [np.asarray(dapi[w])[np.asarray(nuclei[w]) > 0] for w in windows]
+    return max(float(np.median(np.concatenate([*inside, [0.0]]))), _TINY)
 
 
 def zoom_factor(field_um: float | None, reference_um: float | None) -> float:

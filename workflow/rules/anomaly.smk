@@ -1,5 +1,5 @@
 # IN   fields/{field}/  dapi.zarr.zip, qc.json, nuclei.tif, measurements.parquet
-# OUT  models/anomaly/  weights.safetensors, curve.csv, curve.png, record.json, if a network scores
+# OUT  models/anomaly/  weights.safetensors, curve.csv, curve.png, record.json, if a network is fitted
 #      models/reference/ (or slides/{slide}/reference/ where nothing is known to be normal),
 #      fields/{field}/  anomaly.parquet, anomaly_map.zarr.zip
 
@@ -62,14 +62,14 @@ rule build_reference:
             "measurements", RUN.scope_fields(wildcards.scope)
         ),
         lists=lambda wildcards: reference_lists(wildcards.scope),
-        network=RUN.network(),
+        network=DESCRIBING_NETWORK,
     output:
         bank=out("{scope}/reference/bank.parquet"),
         calibration=out("{scope}/reference/calibration.parquet"),
         thumbnails=out("{scope}/reference/thumbnails.zarr.zip"),
         signs=out("{scope}/reference/signs.json"),
         record=out("{scope}/reference/record.json"),
-        network=out("{scope}/reference/network.safetensors") if RUN.network() else [],
+        network=out("{scope}/reference/network.safetensors") if DESCRIBING_NETWORK else [],
         windows=out("{scope}/reference/windows.parquet") if RUN.localised else [],
     log:
         out("logs/build_reference/{scope}.log"),

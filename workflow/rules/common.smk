@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from cellsieve import config as config_module
-from cellsieve import benchmark_choices, locks, plan, provenance, vanished, weights
+from cellsieve import benchmark_choices, choices, locks, plan, provenance, vanished, weights
 from cellsieve.errors import UserError
 
 try:
@@ -23,6 +23,7 @@ try:
     START, NETWORK = RUN.first_weights()
     START = [os.path.relpath(path) for path in START]
     FIRST_BACKBONE = RUN.first_backbone()
+    DESCRIBING_NETWORK = RUN.network()
 except UserError as error:
     sys.exit(f"error: {error}")
 except OSError as error:
@@ -194,7 +195,7 @@ def method_weights(method):
 
 def compared_start(method, backbone):
     """Return the weights that ship for an anomaly method that is compared, if there are any."""
-    if method == "outlier_exposure":
+    if method == choices.OUTLIER_EXPOSURE:
         return RUN.outlier_network()
     return RUN.shipped_backbone(backbone)
 
@@ -281,12 +282,8 @@ def recorded_config():
 
 FINETUNE = f"finetune_{config['segmenter']['method'].replace('coarse', 'votes')}"
 SEEDS = 3  # of each anomaly network that is compared
-UNSEEDED = (
-    "outlier_exposure",
-    "signs",
-    "features",
-    "frozen",
-)  # nothing of them is drawn but the split of the reference
+# nothing of them is drawn but the split of the reference
+UNSEEDED = (*choices.UNFITTED, "frozen")
 FOLDS = 3  # of the fields with a truth, where human labels are learned from
 # false CACs among simulated normal nuclei, for runs without a large reference
 FALSE_CAC = os.path.relpath(f"{workflow.basedir}/resources/false_cac.json")

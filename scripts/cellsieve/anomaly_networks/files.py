@@ -76,25 +76,37 @@ def save_network(
         part.chmod(0o644)  # written for its owner alone
 
 
-def load_network(path: Path | str, device: str) -> Network | OutlierScorer:
+def load_network(
+    path: Path | str, device: str, exposed: bool | None = None
+) -> Network | OutlierScorer:
     """Load a network that `save_network` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    device : str
+    exposed : bool, optional
+        Whether it must be one of ``outlier_exposure``; any network by default.
 
     Raises
     ------
     UserError
-        If there is no such file or it holds something else.
+        If there is no such file or it holds something else than what is asked for.
     """
     notes, state = _read(path)
-    exposed = notes["method"] == OUTLIER_EXPOSURE
-    method = None if exposed else METHODS[notes["method"]]
-    module = OutlierNetwork() if exposed else method.build(Backbone(notes["backbone"]))
+    found = notes["method"] == OUTLIER_EXPOSURE
+    if exposed not in (None, found):
+        wanted = OUTLIER_EXPOSURE if exposed else "a network that embeds nuclei"
+        raise UserError(f"{path}: weights of {notes['method']}, but {wanted} is asked for")
+    method = None if found else METHODS[notes["method"]]
+    module = OutlierNetwork() if found else method.build(Backbone(notes["backbone"]))
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         fault = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not the weights that {notes['method']} needs: {fault}") from error
     module.to(device).eval()
-    return OutlierScorer(module) if exposed else Network(method, module)
+    return OutlierScorer(module) if found else Network(method, module)
 
 
 def load_start(path: Path | str, backbone: str) -> dict[str, Tensor]:

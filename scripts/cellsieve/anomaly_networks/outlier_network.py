@@ -13,6 +13,7 @@ from cellsieve.convolutions import convolution
 DIAMETER = 32  # pixels of a typical nucleus in its crops
 _WIDTH = 16  # channels at full resolution
 _HIDDEN = 128
+_CHUNK = 256  # crops that are looked at at once
 _DARK = 0.1  # of the nucleus' mean light, below which the logarithm tells nothing apart
 _FLAT = 1e-4  # variance of a map below which it counts as even
 
@@ -84,5 +85,6 @@ class OutlierScorer(NamedTuple):
     def describe(self, crops: np.ndarray) -> pd.DataFrame:
         """Describe crops, (n, 2, s, s): ``outlier``, the log odds of abnormal, a row a crop."""
         device = next(self.module.parameters()).device
-        odds = self.module(torch.from_numpy(crops).float().to(device))
-        return pd.DataFrame({"outlier": odds.cpu().numpy()})
+        parts = torch.from_numpy(crops).split(_CHUNK)
+        odds = [self.module(part.float().to(device)).cpu() for part in parts]
+        return pd.DataFrame({"outlier": torch.cat(odds).numpy()})

@@ -109,7 +109,7 @@ def lay_windows(dapi: Any, nuclei: Any, quality: Mapping[str, Any], scale: Scale
     ruler = scale.ruler(quality)
     view = Rescaled(dapi, DIAMETER * ruler.zoom / ruler.diameter)
     starts = list(product(*(window_starts(length) for length in view.shape)))
-    return Windows(view, nuclei, typical_intensity(quality), starts)
+    return Windows(view, nuclei, typical_intensity(quality, dapi, nuclei), starts)
 
 
 def window_starts(length: int) -> list[int]:
