@@ -181,6 +181,16 @@ def test_a_rule_that_no_nucleus_can_meet_is_warned_of(checkout):
     assert "no nucleus can be a CAC" in plan.warnings[-1]
 
 
+def test_damaged_weights_that_ship_stop_the_command_in_one_line(checkout):
+    weights = checkout.folder / "resources" / "outlier_exposure.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    done = checkout.run("--cores", 1, check=False)
+    assert done.returncode != 0
+    assert "error: outlier_exposure: " in done.stdout
+    assert "is another file or damaged" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission_to_write(tmp_path):
     tmp_path.chmod(0o500)
