@@ -69,7 +69,9 @@ rule build_reference:
         thumbnails=out("{scope}/reference/thumbnails.zarr.zip"),
         signs=out("{scope}/reference/signs.json"),
         record=out("{scope}/reference/record.json"),
-        network=out("{scope}/reference/network.safetensors") if DESCRIBING_NETWORK else [],
+        network=(
+            out("{scope}/reference/network.safetensors") if DESCRIBING_NETWORK else []
+        ),
         windows=out("{scope}/reference/windows.parquet") if RUN.localised else [],
     log:
         out("logs/build_reference/{scope}.log"),

@@ -8,7 +8,15 @@ from pathlib import Path
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from cellsieve import config as config_module
-from cellsieve import benchmark_choices, choices, locks, plan, provenance, vanished, weights
+from cellsieve import (
+    benchmark_choices,
+    choices,
+    locks,
+    plan,
+    provenance,
+    vanished,
+    weights,
+)
 from cellsieve.errors import UserError
 
 try:
