@@ -374,22 +374,22 @@ def test_light_in_three_probes_at_one_place_is_no_signal():
     assert in_several_probes(found[:0]).tolist() == []
 
 
-def test_a_clump_shines_at_two_places_in_three_probes():
-    places = {1: [(10, 10), (10, 20)], 2: [(40, 10)], 3: [(70, 10), (70, 20)]}
+def test_a_clump_shines_at_three_places_in_three_probes():
+    places = {1: [10, 20, 30], 2: [10], 3: [10, 20, 30], 4: [10, 20]}
     rows = [
-        (probe, cell, y, x, 3.0 if (cell, probe) == (3, "red") else 9.0)
+        (probe, cell, 30.0 * cell, x, 3.0 if (cell, probe, x) == (3, "red", 30) else 9.0)
         for cell, at in places.items()
-        for y, x in at
+        for x in at
         for probe in ("aqua", "gold", "red")
     ]
-    rows += [("aqua", 4, 90, x, 9.0) for x in (10, 20)]  # two signals
-    rows += [(probe, 0, 99, x, 9.0) for x in (10, 20) for probe in ("aqua", "gold", "red")]
+    rows += [("aqua", 5, 200.0, x, 9.0) for x in (10, 20, 30)]  # signals
+    rows += [(p, 0, 250.0, x, 9.0) for x in (10, 20, 30) for p in ("aqua", "gold", "red")]
     found = pd.DataFrame(rows, columns=["probe", "cell", "y_px", "x_px", "contrast"])
     found = found.assign(size_px=3.0)
     shining = in_several_probes(found)
-    assert in_clumps(found, shining).tolist() == [1, 3]
-    faint = found.assign(contrast=np.where(found["cell"] == 3, 4.0, found["contrast"]))
-    assert in_clumps(faint, shining).tolist() == [1]
+    # the third spot of nucleus 3 is too weak in one probe
+    assert in_clumps(found, shining).tolist() == [1]
+    assert in_clumps(found.assign(contrast=9.0), shining).tolist() == [1, 3]
     assert in_clumps(found[:0], shining[:0]).tolist() == []
 
 
@@ -399,7 +399,7 @@ def test_signals_under_something_else_are_not_judged(slide):
     aqua, gold = np.full(30, 2), np.full(30, 2)
     aqua[[0, 25, 26]], gold[[0, 25, 26]] = 3, 4
     clump = pd.DataFrame(
-        [(probe, 26, 60.0, x) for x in (0.0, 20.0) for probe in ("aqua", "gold", "red")],
+        [(probe, 26, 60.0, x) for x in (0.0, 20.0, 40.0) for probe in ("aqua", "gold", "red")],
         columns=["probe", "cell", "y_px", "x_px"],
     ).assign(size_px=3.0, contrast=40.0, height=400.0, shared=False)
     found = pd.concat([spots("aqua", aqua), spots("gold", gold, seed=1), clump[list(SIGNALS)]])

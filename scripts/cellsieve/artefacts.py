@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 FEWEST_PROBES = 3
 _CLEAR = 5.0  # contrast below which spots of several probes may meet by chance
-_CLUMP = 2  # spots of one probe that shine in several: a single one is dirt or a hot pixel
+_CLUMP = 3  # such spots in each of three probes: a single one is dirt, two are bleed-through
 LEAST_REACH_PX = 1.0
 
 
@@ -42,7 +42,7 @@ def in_several_probes(spots: pd.DataFrame) -> np.ndarray:
 
 
 def in_clumps(spots: pd.DataFrame, shining: np.ndarray) -> np.ndarray:
-    """Return the nuclei on which a clump glows: two spots of one probe that shine in several.
+    """Return the nuclei on which a clump glows: many spots that shine in several probes.
 
     What glows in a clump is not one spot: some of its maxima lie elsewhere in each probe
     and look like signals.
@@ -60,5 +60,6 @@ def in_clumps(spots: pd.DataFrame, shining: np.ndarray) -> np.ndarray:
         Labels, ascending.
     """
     clear = spots[shining & (spots["contrast"] >= _CLEAR) & (spots["cell"] > 0)]
-    places = clear.groupby(["cell", "probe"]).size().groupby("cell").max()
-    return places.index[places >= _CLUMP].to_numpy(np.int64)
+    spots_each = clear.groupby(["cell", "probe"]).size()
+    probes = (spots_each >= _CLUMP).groupby("cell").sum()
+    return probes.index[probes >= FEWEST_PROBES].to_numpy(np.int64)
