@@ -82,7 +82,8 @@ def test_faint_nuclei_are_not_assessed():
     assert all(text.startswith("faint signals in all probes") for text in fish.doubt[:10])
     assert set(fish.call[10:]) == {"normal"}
     for probe in counted.values():  # all have their two signals, those of one barely seen
-        probe.strength[20] = -0.9  # (−0.9 − 0.564) / 0.826 · √3 = −3.1
+        probe.strength[20] = -1.7  # (−1.7 − 0.564) / 0.826 · √3 = −4.7
+        probe.strength[21] = -1.5  # −4.3
     dim = call_fish(counted, np.ones(100, bool), NEVER, 2)
     assert (dim.call[20], dim.call[21]) == ("not_assessable", "normal")
     assert dim.doubt[20].startswith("faint signals in all probes")

@@ -19,7 +19,9 @@ def laboratory(checkout):
         entry = {k: v for k, v in vars(catalogue_entry(server.address, **changes)).items() if v}
         models = checkout.folder / "resources" / "models.yaml"
         models.write_text(yaml.safe_dump([entry]), encoding="utf-8")
-        checkout.configure(weights="weights folder", sam={"model": "tiny"})
+        checkout.configure(
+            weights="weights folder", sam={"model": "tiny"}, anomaly={"method": "signs"}
+        )
         return checkout
 
     return prepare
