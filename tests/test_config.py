@@ -10,7 +10,8 @@ from checkout import ROOT
 
 from cellsieve.config import SCHEMA, as_flags, check_config
 from cellsieve.errors import UserError
-from cellsieve.plan import MODEL, Plan
+from cellsieve.plan import Plan
+from cellsieve.reference_files import MODEL
 
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
@@ -162,7 +163,7 @@ def test_a_frozen_model_of_another_format_is_refused(tmp_path):
         (tmp_path / file).write_text(json.dumps({"format": 3, "sha256": {}}))
     anomaly = {"anomaly": {"weights": str(tmp_path)}}
     config = merged(DEFAULTS, {"results": str(tmp_path / "results"), **anomaly})
-    with pytest.raises(UserError, match="of format 3; allowed: format 4; learn it again"):
+    with pytest.raises(UserError, match="of format 3, but this cellsieve reads 4; learn it again"):
         Plan(config)
 
 
@@ -172,7 +173,7 @@ def test_a_frozen_model_of_another_modality_is_refused(tmp_path):
         (tmp_path / file).write_text(json.dumps(record))
     config = merged(DEFAULTS, {"results": str(tmp_path / "results")})
     config = merged(config, {"anomaly": {"weights": str(tmp_path)}})
-    with pytest.raises(UserError, match="of stain; allowed: one of fluorescence"):
+    with pytest.raises(UserError, match="a reference model of stain, not fluorescence"):
         Plan(config)
 
 

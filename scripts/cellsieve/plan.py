@@ -1,19 +1,18 @@
 """What the workflow must know of a run to plan it: its fields and where things lie."""
 
 import csv
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellsieve.cell_table import cell_columns
-from cellsieve.choices import HAND_MADE, MODALITY, OUTLIER_EXPOSURE, REFERENCE_FORMAT, UNFITTED
+from cellsieve.choices import HAND_MADE, OUTLIER_EXPOSURE, UNFITTED
 from cellsieve.config import check_config
 from cellsieve.errors import UserError
 from cellsieve.files import atomic
 from cellsieve.images import image_files
-from cellsieve.segmenters import read_notes
+from cellsieve.plan_checks import check_plan, undecidable
+from cellsieve.reference_files import MODEL, NETWORK, WINDOWS
 from cellsieve.sheet import read_sheet
 from cellsieve.weights import verified
 
@@ -25,15 +24,6 @@ SHIPPED, SHIPPED_BACKBONES = RESOURCES / "segmenters", RESOURCES / "backbones"
 NETWORKS = {"maskrcnn": ("light", "resnet50"), "cellpose": ("narrow", "standard")}
 # files that Cellpose's models are downloaded as, and what we call their network
 CELLPOSE_MODELS = {"cyto3": "cyto3", "nucleitorch_0": "nuclei"}
-MODEL = (
-    "bank.parquet",
-    "calibration.parquet",
-    "thumbnails.zarr.zip",
-    "signs.json",
-    "record.json",
-)
-NETWORK = "network.safetensors"  # beside them, if a network describes the nuclei
-WINDOWS = "windows.parquet"  # and if it looks at what lies beside them
 _FIELD_FILES = {
     "qc": "qc.json",
     "dapi": "dapi.zarr.zip",
@@ -88,12 +78,10 @@ class Plan:
         if channels is not None:
             config["channels"] = channels
         check_config(config)
-        _check_channels(config["channels"])
-        _check_folders(config)
-        _check_anomaly(config["anomaly"])
+        check_plan(config)
         self.config = config
         sheet = read_sheet(config["fields"])
-        self.warnings = [*sheet.warnings, *_undecidable(config)]
+        self.warnings = [*sheet.warnings, *undecidable(config)]
         self.fields = {row["field"]: _normalised(row) for row in sheet.rows}
         self.slides: dict[str, list[str]] = {}
         for name, row in self.fields.items():
@@ -344,23 +332,6 @@ class Plan:
         return {name: self.path(field, name) for name in names}
 
 
-def _check_channels(channels: Mapping[str, Any]) -> None:
-    """Refuse roles that would be a column twice, and one channel in two roles."""
-    taken = {name for name in cell_columns([]) if name != "dapi"}
-    taken |= {f"{role}_state" for role in channels}
-    for role in channels:
-        if role in taken:
-            raise UserError(
-                f"configuration: channels.{role} is the name of a column of cells.csv; "
-                "allowed: any other name in small letters"
-            )
-    names = [str(channel) for channel in channels.values()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(
-            f"configuration: channels names {twice[0]!r} twice; allowed: one role a channel"
-        )
-
-
 def write_manifest(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of a manifest as TSV; None becomes an empty cell, yes and no stay words."""
     with atomic(path) as part, part.open("w", encoding="utf-8", newline="") as file:
@@ -368,98 +339,6 @@ def write_manifest(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerow(rows[0])
         for row in rows:
             writer.writerow(_cell(value) for value in row.values())
-
-
-def _check_folders(config: Mapping[str, Any]) -> None:
-    """Refuse a results folder that cannot be written and weights that are no model."""
-    results = Path(config["results"])
-    nearest = next(path for path in (results, *results.parents) if path.exists())
-    if not nearest.is_dir():
-        raise UserError(
-            f"configuration: results is {config['results']!r}, but {nearest} is a file; "
-            "allowed: a folder"
-        )
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(
-            f"configuration: results is {config['results']!r}, but there is no permission to "
-            f"write in {nearest}; allowed: a folder that you may write in"
-        )
-    segmenter = config["segmenter"]["weights"]
-    if segmenter and config["segmenter"]["method"] != "coarse":
-        network = config["segmenter"]["network"]
-        try:
-            notes = read_notes(segmenter, config["segmenter"]["method"])
-        except UserError as error:
-            raise UserError(
-                f"configuration: segmenter.weights: {error}; allowed:"
-                " models/segmenter/weights.safetensors of another run"
-            ) from error
-        found = notes.get("backbone", notes.get("variant"))
-        if network and network != found:
-            raise UserError(
-                f"configuration: segmenter.network is {network!r}, but segmenter.weights are of"
-                f" {found!r}; allowed: null"
-            )
-
-
-def _check_anomaly(anomaly: Mapping[str, Any]) -> None:
-    """Refuse surroundings that no network looks at, and weights that are no model."""
-    weights = anomaly["weights"]
-    if not weights:
-        if anomaly["surroundings"] == "localised" and anomaly["method"] in UNFITTED:
-            raise UserError(
-                "configuration: anomaly.surroundings is 'localised', which only a network that"
-                f" is fitted can do, but anomaly.method is {anomaly['method']!r}; allowed: specks,"
-                " or a network"
-            )
-        return
-    record = _record(Path(weights, "record.json"))
-    named = {"network": NETWORK, "windows": WINDOWS}
-    needed = [*MODEL, *(file for name, file in named.items() if name in record["sha256"])]
-    if missing := [name for name in needed if not Path(weights, name).is_file()]:
-        raise UserError(
-            f"configuration: anomaly.weights is {weights!r}, which has no {missing[0]}; "
-            "allowed: the folder of a reference model, models/reference of another run"
-        )
-    if record["format"] is None:
-        raise UserError(
-            f"configuration: anomaly.weights is {weights!r}, whose record.json is not the record of"
-            " a reference model; allowed: models/reference of another run"
-        )
-    if record["format"] != REFERENCE_FORMAT:
-        raise UserError(
-            f"configuration: anomaly.weights is {weights!r}, a reference model of format"
-            f" {record['format']}; allowed: format {REFERENCE_FORMAT}; learn it again"
-        )
-    if record["modality"] != MODALITY:
-        raise UserError(
-            f"configuration: anomaly.weights is {weights!r}, a reference model of"
-            f" {record['modality']}; allowed: one of {MODALITY}"
-        )
-
-
-def _undecidable(config: Mapping[str, Any]) -> list[str]:
-    """Warn of a rule by which no nucleus can be a CAC."""
-    probes, gains = len(config["channels"]) - 1, config["calls"]["min_gain_probes"]
-    if not 0 < probes < gains:
-        return []
-    said = f"calls.min_gain_probes is {gains}, but channels has {probes} probe{'s' * (probes > 1)}"
-    return [f"{said}: no nucleus can be a CAC"]
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """Return the record of a model, or what a missing or broken one amounts to."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        # models of before it was written down are all of this one
-        modality = record.get("modality", MODALITY)
-        return {
-            "format": record["format"],
-            "modality": modality,
-            "sha256": dict(record["sha256"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {"format": None, "modality": None, "sha256": {}}
 
 
 def _cell(value: Any) -> Any:

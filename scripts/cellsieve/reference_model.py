@@ -11,7 +11,7 @@ import pandas as pd
 from skimage.transform import resize
 from tqdm import tqdm
 
-from cellsieve.choices import MODALITY, OUTLIER_EXPOSURE, REFERENCE_FORMAT, SIGNS
+from cellsieve.choices import OUTLIER_EXPOSURE, SIGNS
 from cellsieve.describing import Describer, describe_field
 from cellsieve.errors import UserError
 from cellsieve.files import atomic, write_json
@@ -26,6 +26,7 @@ from cellsieve.reference import (
     split_reference,
     trim,
 )
+from cellsieve.reference_files import RECORD, files_of, unusable
 from cellsieve.reference_nuclei import Scale, choose_nuclei, reference_scale, zoom_factor
 from cellsieve.signs import Signs, fit_signs
 from cellsieve.stores import create_zip, open_labels, open_zip
@@ -33,17 +34,6 @@ from cellsieve.stores import create_zip, open_labels, open_zip
 THUMBNAIL = 64  # pixels
 _THUMBNAIL_DIAMETERS = 2.0
 _BRIGHTEST = 2.5  # of the field's typical nucleus is shown white
-NETWORK = "network.safetensors"
-WINDOWS = "windows.parquet"
-_FILES = {
-    "bank": "bank.parquet",
-    "calibration": "calibration.parquet",
-    "thumbnails": "thumbnails.zarr.zip",
-    "signs": "signs.json",
-    "network": NETWORK,  # of a model whose nuclei a network has embedded
-    "windows": WINDOWS,  # where it looks at their surroundings, too
-}
-_OPTIONAL = ("network", "windows")
 _NO_NUCLEI = pd.DataFrame(
     {name: pd.Series(dtype=str) for name in ("id", "field", "slide")}
     | {"cell": pd.Series(dtype=np.int64)}
@@ -259,20 +249,10 @@ def load_model(folder: Path | str) -> ReferenceModel:
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-        if record["format"] != REFERENCE_FORMAT:
-            raise UserError(
-                f"{folder}: a reference model of format {record['format']}, but this cellsieve"
-                f" reads {REFERENCE_FORMAT}; learn it again from its reference fields"
-            )
-        # models of before it was written down are all of this one
-        if record.get("modality", MODALITY) != MODALITY:
-            raise UserError(f"{folder}: a reference model of {record['modality']}, not {MODALITY}")
-        present = {
-            name: folder / file
-            for name, file in _FILES.items()
-            if name not in _OPTIONAL or name in record["sha256"]
-        }
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if fault := unusable(record):
+            raise UserError(f"{folder}: {fault}")
+        present = {name: folder / file for name, file in files_of(record).items()}
         for name, file in present.items():
             if file_sha256(file) != record["sha256"][name]:
                 raise UserError(f"{file} is not the file that record.json names")
