@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from reference_runs import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 from safetensors.torch import save_file
-from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
 from cellsieve.anomaly_networks import fitting
 from cellsieve.anomaly_networks.files import load_network, load_start, save_network

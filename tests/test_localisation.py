@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from reference_runs import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 from scipy import ndimage
 from scipy.stats import spearmanr
 from skimage.transform import resize
 from synthetic import draw_field
-from test_score_anomaly import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 
 import build_reference
 import score_anomaly

@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import draw_field, write_manifest, write_stage
+from reference_runs import (
+    DIAMETER,
+    OUTPUTS,
+    SCRIPTS,
+    SIDE,
+    build_arguments,
+    call,
+    row,
+    score_arguments,
+    write_field,
+)
+from synthetic import draw_field, write_stage
 
 import build_reference
 import score_anomaly
@@ -18,59 +29,10 @@ from cellsieve import provenance
 from cellsieve.errors import UserError
 from cellsieve.measurement import measure_nuclei
 from cellsieve.reference import SMALLEST_BANK, conformal_p
+from cellsieve.reference_files import MODEL
 from cellsieve.reference_model import load_model
 from cellsieve.stores import open_zip
 from cellsieve.tables import ANOMALY, MEASUREMENTS, read_notes, read_table, write_table
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-MODEL = ("bank.parquet", "calibration.parquet", "thumbnails.zarr.zip", "signs.json", "record.json")
-OUTPUTS = ("anomaly.parquet", "anomaly_map.zarr.zip")
-SIDE, DIAMETER = 330, 24
-
-
-def write_field(folder, seed, count=40, *, large=0, side=SIDE, **qc):
-    """Write a field's stages; some nuclei of it may be twice as large as the others."""
-    drawn = draw_field((side, side), DIAMETER, count, seed, touching=0, background=0)
-    dapi, labels = np.maximum(drawn.image, 0), drawn.labels
-    if large:
-        giants = draw_field((side, side), 2 * DIAMETER, large, seed + 99, touching=0, background=0)
-        covered = np.isin(labels, np.unique(labels[giants.labels > 0]))
-        labels = np.where(covered, 0, labels)
-        labels = np.where(giants.labels > 0, 1000 + giants.labels, labels)
-        dapi = np.where(giants.labels > 0, giants.image, np.where(covered, 0, dapi))
-    write_stage(folder, np.maximum(dapi, 0), labels.astype(np.uint32), **qc)
-    table = measure_nuclei(np.rint(dapi), labels, qc.get("pixel_size_um"))
-    write_table(folder / "measurements.parquet", table, MEASUREMENTS)
-    return labels
-
-
-def row(folder, slide, **more):
-    paths = {"qc": "qc.json", "dapi": "dapi.zarr.zip", "nuclei": "nuclei.tif"}
-    paths["measurements"] = "measurements.parquet"
-    known = {"field": folder.name, "slide": slide, "reference_nuclei": ""}
-    return known | {name: folder / file for name, file in paths.items()} | more
-
-
-def build_arguments(folder, rows, *more):
-    folder.mkdir(exist_ok=True)
-    write_manifest(folder / "fields.tsv", rows)
-    command = ["--fields", folder / "fields.tsv", *more]
-    for file in MODEL:
-        command += [f"--{file.split('.')[0]}", folder / file]
-    return [str(part) for part in command]
-
-
-def score_arguments(field, model):
-    command = ["--field", field.name, "--reference", model]
-    command += ["--dapi", field / "dapi.zarr.zip", "--qc", field / "qc.json"]
-    command += ["--nuclei", field / "nuclei.tif", "--measurements", field / "measurements.parquet"]
-    command += ["--anomaly", field / OUTPUTS[0], "--anomaly-map", field / OUTPUTS[1]]
-    return [str(part) for part in command]
-
-
-def call(script, arguments):
-    command = [sys.executable, SCRIPTS / f"{script}.py", *arguments]
-    return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -395,69 +357,3 @@ def test_a_broken_model_is_refused(model, tmp_path, spoil, complaint):
     spoil(tmp_path)
     with pytest.raises(UserError, match=complaint):
         load_model(tmp_path)
-
-
-SHIPPED = SCRIPTS.parent / "resources" / "outlier_exposure.safetensors"
-
-
-@pytest.fixture(scope="module")
-def exposed(rows, tmp_path_factory):
-    """A model of the default method."""
-    folder = tmp_path_factory.mktemp("exposed")
-    build_reference.main([*build_arguments(folder, rows), *exposure(folder)])
-    return folder
-
-
-def exposure(folder, network=SHIPPED, method="outlier_exposure"):
-    command = ["--method", method, "--network", network, "--threads", 1]
-    return [str(part) for part in [*command, "--network-copy", folder / "network.safetensors"]]
-
-
-def test_outlier_exposure_scores_and_gives_the_same_bytes_again(fields, rows, exposed, tmp_path):
-    build_reference.main([*build_arguments(tmp_path, rows), *exposure(tmp_path)])
-    for file in [*MODEL, "network.safetensors"]:
-        assert (tmp_path / file).read_bytes() == (exposed / file).read_bytes(), file
-    written = []
-    for _ in range(2):
-        score_anomaly.main(score_arguments(fields / "n1", exposed))
-        written.append((fields / "n1" / OUTPUTS[0]).read_bytes())
-    assert written[0] == written[1]
-    found = read_table(fields / "n1" / OUTPUTS[0])
-    assert found[["anomaly_crop", "anomaly_score", "anomaly_p"]].notna().all(axis=None)
-
-
-def test_given_nuclei_of_a_field_that_seemed_empty_are_scored_alike(fields, exposed, tmp_path):
-    """The survey saw no nucleus: how bright one is, the nuclei themselves must say."""
-    score_anomaly.main(score_arguments(fields / "n1", exposed))
-    known = read_table(fields / "n1" / OUTPUTS[0])["anomaly_crop"]
-    unseen = tmp_path / "n1"
-    shutil.copytree(fields / "n1", unseen)
-    qc = json.loads((unseen / "qc.json").read_text())
-    (unseen / "qc.json").write_text(json.dumps(qc | {"nuclear_intensity": None}))
-    score_anomaly.main(score_arguments(unseen, exposed))
-    found = read_table(unseen / OUTPUTS[0])["anomaly_crop"]
-    assert found.to_numpy() == pytest.approx(known.to_numpy(), abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("method", "complaint"),
-    [
-        ("network", "weights of outlier_exposure, but a network that embeds nuclei is asked"),
-        ("signs", "--network and --network-copy go together"),
-    ],
-)
-def test_a_network_of_another_method_is_refused(rows, tmp_path, method, complaint):
-    command = [*build_arguments(tmp_path, rows), *exposure(tmp_path, method=method)]
-    done = call("build_reference", command)
-    assert done.returncode == 2
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_too_few_nuclei_are_not_scored_by_outlier_exposure_either(fields, rows, tmp_path):
-    chosen = tmp_path / "few.tsv"
-    chosen.write_text("cell\n3\n", encoding="utf-8")
-    few = [rows[0] | {"reference_nuclei": chosen}]
-    build_reference.main([*build_arguments(tmp_path / "m", few), *exposure(tmp_path / "m")])
-    score_anomaly.main(score_arguments(fields / "n1", tmp_path / "m"))
-    assert read_table(fields / "n1" / OUTPUTS[0])["anomaly_score"].isna().all()
