@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--method",
         default=SIGNS,
         choices=[*UNFITTED, "network"],
-        help="signs learned with or without a network that ships, distance of hand-made features,"
-        " or of a network's",
+        help="signs learned, with a network that ships or (default) without one, distance of"
+        " hand-made features, or of a network's",
     )
     options.add_argument(
         "--network",
