@@ -81,36 +81,38 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
     import torch
 
     from cellsieve.anomaly_networks.files import Network, load_network, load_start
-    from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
     from cellsieve.anomaly_networks.methods import FROZEN, METHODS
     from cellsieve.anomaly_networks.networks import Backbone
     from cellsieve.devices import choose_device
-    from cellsieve.reference import SMALLEST_BANK
-    from cellsieve.reference_crops import cut_reference_crops
 
     torch.set_num_threads(args.threads)
     device = choose_device(args.device)
+    if args.start is None and args.method in (OUTLIER_EXPOSURE, FROZEN):
+        raise UserError(f"{args.method} needs weights; allowed: --start FILE")
     if args.method == OUTLIER_EXPOSURE:
-        if args.start is None:
-            raise UserError(f"{OUTLIER_EXPOSURE} needs weights; allowed: --start FILE")
         return load_network(args.start, device, exposed=True)
     start = load_start(args.start, args.backbone) if args.start else None
     torch.manual_seed(args.seed)
     module = METHODS[args.method].build(Backbone(args.backbone))
     if args.method == FROZEN:
-        if start is None:
-            raise UserError("a frozen network needs weights; allowed: --start FILE")
         module.backbone.load_state_dict(start)
-    else:
-        crops = cut_reference_crops(rows, args.seed)
-        if len(crops) < SMALLEST_BANK:
-            few = f"{len(crops)} normal nuclei to learn from; allowed: at least {SMALLEST_BANK}"
-            raise UserError(f"{args.fields}: {few}")
-        plan = Options(args.method, args.backbone, args.steps, args.seed, device)
-        course = fit(crops, start, plan, args.checkpoint, lambda rows: None)
-        log.info("kept: the weights of step %d", course.step)
-        return fitted_network(args.method, module.to(device), course)
-    return Network(METHODS[args.method], module.to(device).eval())
+        return Network(METHODS[FROZEN], module.to(device).eval())
+    return _fitted(args, rows, module, start, device)
+
+
+def _fitted(args: Any, rows: list[dict[str, Any]], module: Any, start: Any, device: str) -> Any:
+    from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
+    from cellsieve.reference import SMALLEST_BANK
+    from cellsieve.reference_crops import cut_reference_crops
+
+    crops = cut_reference_crops(rows, args.seed)
+    if len(crops) < SMALLEST_BANK:
+        few = f"{len(crops)} normal nuclei to learn from; allowed: at least {SMALLEST_BANK}"
+        raise UserError(f"{args.fields}: {few}")
+    plan = Options(args.method, args.backbone, args.steps, args.seed, device)
+    course = fit(crops, start, plan, args.checkpoint, lambda rows: None)
+    log.info("kept: the weights of step %d", course.step)
+    return fitted_network(args.method, module.to(device), course)
 
 
 def _localiser(network: Any, model: Any) -> Any:
