@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 from reference_runs import (
     OUTPUTS,
@@ -13,6 +15,7 @@ from reference_runs import (
     score_arguments,
     write_field,
 )
+from synthetic import write_manifest
 
 import build_reference
 import score_anomaly
@@ -97,3 +100,33 @@ def test_too_few_nuclei_are_not_scored_by_outlier_exposure_either(fields, rows, 
     build_reference.main([*build_arguments(tmp_path / "m", few), *exposure(tmp_path / "m")])
     score_anomaly.main(score_arguments(fields / "n1", tmp_path / "m"))
     assert read_table(fields / "n1" / OUTPUTS[0])["anomaly_score"].isna().all()
+
+
+def test_the_benchmark_compares_it_with_another_method(rows, tmp_path):
+    """Large nuclei of a third field are the abnormal ones."""
+    labels = write_field(tmp_path / "t", 7, 60, large=6)
+    shutil.copy(tmp_path / "t" / "nuclei.tif", tmp_path / "t.labels.tif")
+    cells = np.unique(labels[labels > 0])
+    kinds = np.where(cells > 1000, "abnormal", "normal")
+    pd.DataFrame({"label": cells, "class": kinds}).to_csv(
+        tmp_path / "t.cells.tsv", sep="\t", index=False
+    )
+    learned = [{**known, "reference": "yes", "truth": ""} for known in rows]
+    tested = row(tmp_path / "t", "s3", reference="no", truth=tmp_path / "t.labels.tif")
+    write_manifest(tmp_path / "run.tsv", [*learned, tested])
+    for method, start in (("outlier_exposure", ["--start", SHIPPED]), ("features", [])):
+        files = ["--scores", tmp_path / f"{method}.parquet"]
+        files += ["--record", tmp_path / f"{method}.json"]
+        command = ["--fields", tmp_path / "run.tsv", "--method", method, *start, "--threads", 1]
+        done = call("benchmark_anomaly_method", [*command, *files, "--checkpoint", tmp_path / "c"])
+        assert done.returncode == 0, done.stderr
+    methods = ("outlier_exposure", "features")
+    command = ["--scores", *(tmp_path / f"{m}.parquet" for m in methods)]
+    command += ["--records", *(tmp_path / f"{m}.json" for m in methods)]
+    done = call("benchmark_anomaly", [*command, "--table", tmp_path / "anomaly.csv"])
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "anomaly.csv")
+    joined = table[table["view"] == "joined"].set_index("method")
+    assert joined.index.tolist() == list(methods)
+    assert (joined["roc_auc"] > 0.95).all()
+    assert joined["roc_auc_gain"].notna().tolist() == [True, False]
