@@ -17,6 +17,7 @@ sigma of a Gaussian blob.
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,10 +173,19 @@ def _sigma(radius_px: float) -> float:
 def _blocks(
     plane: Any, sigma: float, tile: int, least: int = 0
 ) -> Iterator[tuple[Tile, np.ndarray]]:
-    """Tiles with all the surroundings that their response and maxima need."""
+    """Tiles with all the surroundings that their response and maxima need.
+
+    The next one is decoded while this one is worked on.
+    """
     halo = max(int(TRUNCATE * sigma * RATIO**2 + 0.5) + 1, least + 1)
-    for region in tiles(plane.shape, tile, halo):
-        yield region, np.asarray(plane[region.padded], np.float32)
+    regions = list(tiles(plane.shape, tile, halo))
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(plane.__getitem__, regions[0].padded)
+        for region, following in zip(regions, [*regions[1:], None], strict=True):
+            block = np.asarray(coming.result(), np.float32)
+            if following is not None:
+                coming = reader.submit(plane.__getitem__, following.padded)
+            yield region, block
 
 
 def _smooth(block: np.ndarray, sigma: float) -> np.ndarray:
@@ -258,7 +268,7 @@ def _maxima(
     """Candidates whose brightest pixel is in the tile's core."""
     smooth = [_smooth(block, sigma * RATIO**i) for i in range(3)]
     fine, coarse = smooth[0] - smooth[1], smooth[1] - smooth[2]
-    peak = (fine == ndimage.maximum_filter(fine, 3, mode="nearest")) & (fine > 0)
+    peak = (fine == _highest_around(fine)) & (fine > 0)
     own = np.zeros_like(peak)
     own[region.core_in_padded] = True
     y, x = np.nonzero(peak & own)
@@ -277,6 +287,13 @@ def _maxima(
             "contrast": contrast,
         }
     )
+
+
+def _highest_around(response: np.ndarray) -> np.ndarray:
+    """Highest of the 3×3 pixels around each."""
+    padded = np.pad(response, 1, mode="edge")
+    rows = np.maximum(np.maximum(padded[:-2], padded[2:]), padded[1:-1])
+    return np.maximum(np.maximum(rows[:, :-2], rows[:, 2:]), rows[:, 1:-1])
 
 
 def _nearest(labels: np.ndarray, y: np.ndarray, x: np.ndarray, reach: float) -> np.ndarray:
