@@ -26,6 +26,8 @@ LEAST_SHARE_OF_TWO = 0.5
 MOST_SHOWN = 8  # counts above are shown together
 REFINED = (1 / 3, 1.5)  # times the first threshold: where a better one is looked for
 STEPS = 200
+# of a nucleus: so far may the two signals of a replicated locus lie apart
+SISTERS = 0.1
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 _APART_PX = 1e7  # between nuclei in the search for neighbours: farther than any field is wide
 
@@ -138,7 +140,9 @@ def count_probe(
     strays = count_strays(stray["height"].to_numpy(), outside_px)
     fitted = readable & nuclei.assessable
     model = fit_spots(_renumbered(found, fitted), nuclei.area_px[fitted], strays)
-    unshared = loci(inside[~inside["shared"]], split_px)
+    diameter = 2 * np.sqrt(nuclei.area_px / np.pi)
+    own = inside[~inside["shared"]]
+    unshared = loci(own, np.maximum(split_px, SISTERS * diameter[own["nucleus"]]))
     evidence = [_evidence(spots, nuclei, model) for spots in (found, unshared)]
     return counted._replace(
         evidence=evidence[0],
@@ -147,16 +151,16 @@ def count_probe(
     )
 
 
-def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
+def loci(spots: pd.DataFrame, split_px: float | np.ndarray) -> pd.DataFrame:
     """Join the spots of a nucleus that are near each other, as a split signal's are.
 
     Parameters
     ----------
     spots : DataFrame
         ``nucleus`` (0 …), ``y_px``, ``x_px``, ``contrast``, ``height``.
-    split_px : float
-        Spots are near when their centres are within this; a chain of near
-        ones is one locus.
+    split_px : float, or ndarray, (n,), float
+        Spots are near when their centres are within this, which may differ between
+        nuclei; a chain of near ones is one locus.
 
     Returns
     -------
@@ -164,9 +168,10 @@ def loci(spots: pd.DataFrame, split_px: float) -> pd.DataFrame:
         One row a locus: ``nucleus``, the greatest ``contrast`` and its ``height``.
     """
     apart = spots["nucleus"] * _APART_PX
-    points = np.column_stack([spots["y_px"], spots["x_px"], apart])
+    near_px = np.broadcast_to(split_px, len(spots))
+    points = np.column_stack([spots["y_px"] / near_px, spots["x_px"] / near_px, apart])
     n = len(points)
-    pairs = cKDTree(points).query_pairs(split_px, output_type="ndarray") if n else _NO_PAIRS
+    pairs = cKDTree(points).query_pairs(1.0, output_type="ndarray") if n else _NO_PAIRS
     near = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
     _, chain = connected_components(near, directed=False) if n else (0, np.zeros(0, np.int64))
     brightest = spots.assign(chain=chain).sort_values("contrast", kind="stable")
