@@ -434,7 +434,22 @@ def test_weak_signals_are_counted_where_most_nuclei_then_have_two():
     nuclei = Nuclei(np.full(60, 500.0), everything, everything, everything)
     counted = count_probe(table, nuclei, 1.0, 1e6)
     assert counted.threshold < 15
-    assert set(call_fish({"aqua": counted}, everything, ~everything, 2).counts["aqua"]) == {2.0}
+    fish = call_fish({"aqua": counted}, everything, ~everything, ~everything, 2)
+    assert set(fish.counts["aqua"]) == {2.0}
+
+
+def test_what_may_be_halves_of_a_split_signal_is_no_sober_evidence_of_a_gain():
+    """Signals 3 px wide: 4 px apart are two of them, but a tenth of the second nucleus is 5 px."""
+    table = spots("aqua", [2] * 60)
+    nearby = table[(table["contrast"] > 10) & table["cell"].isin([1, 2]) & (table["y_px"] == 0)]
+    table = pd.concat([table, nearby.assign(x_px=4.0)], ignore_index=True)
+    table["nucleus"] = table["cell"] - 1
+    diameter = np.where(np.arange(60) == 1, 50, 30)
+    everything = np.ones(60, bool)
+    nuclei = Nuclei(np.pi * diameter**2 / 4, everything, everything, everything)
+    counted = count_probe(table, nuclei, 1.0, 1e6)
+    assert counted.evidence.argmax(axis=1)[:3].tolist() == [3, 3, 2]
+    assert counted.sober.argmax(axis=1)[:3].tolist() == [3, 2, 2]
 
 
 def test_cell_table_joins_in_order(slide):

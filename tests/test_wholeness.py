@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled
+from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled, may_be_two
 
 
 def nuclei(area, border=(), overlap=()):
@@ -46,3 +46,12 @@ def test_a_covered_nucleus_has_a_part_far_brighter_than_is_usual_on_the_slide():
     # the median of the first three is 1.25, a quarter more is 1.5625
     assert looks_covered(table, whole).tolist() == [False, False, False, False, True]
     assert not looks_covered(table, np.zeros(5, bool)).any()
+
+
+def test_a_slight_dent_or_a_rather_bright_part_may_be_two_nuclei():
+    # the median brightest part of the first three is 1.25, a fifth more is 1.5
+    table = pd.DataFrame(
+        {"solidity": [0.97, 0.95, 0.946, 0.944, 0.97], "bright_part": [1.2, 1.25, 1.3, 1.2, 1.51]}
+    )
+    whole = np.array([True, True, True, False, False])
+    assert may_be_two(table, whole).tolist() == [False, False, False, True, True]

@@ -12,7 +12,7 @@ from cellsieve.fish_calls import FishCalls, call_fish, changed_probes
 from cellsieve.multiple_testing import rarest_callable
 from cellsieve.signal_counts import Nuclei, ProbeCounts, count_probe
 from cellsieve.slide_inputs import MEASURED, SlideInputs
-from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled
+from cellsieve.wholeness import judge_wholeness, looks_covered, looks_doubled, may_be_two
 
 _TEXTS = ("field", "slide", "nearest_reference_1", "nearest_reference_2", "call")
 _ENDS = ("fish_call", "reasons")
@@ -91,8 +91,8 @@ def call_slide(
         spots = found.signals[found.signals["probe"] == probe]
         where = Nuclei(area, found.readable(probe), alone, presumed_normal)
         counted[probe] = count_probe(spots, where, options.split_diameters, found.outside_px(probe))
-    doubled = looks_doubled(nuclei, alone)
-    fish = call_fish(counted, alone, doubled, options.min_gain_probes)
+    doubled, unclear = (tell(nuclei, alone) for tell in (looks_doubled, may_be_two))
+    fish = call_fish(counted, alone, doubled, unclear, options.min_gain_probes)
     reasons = _Reasons(len(nuclei))
     _explain_nucleus(reasons, found)
     reasons.add(fragment, "fragment or debris: under a third of the slide's median area")

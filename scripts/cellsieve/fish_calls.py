@@ -48,6 +48,7 @@ def call_fish(
     counted: Mapping[str, ProbeCounts],
     assessable: np.ndarray,
     doubled: np.ndarray,
+    unclear: np.ndarray,
     min_gain_probes: int,
 ) -> FishCalls:
     """Count the signals of every nucleus and call those that can be assessed.
@@ -59,6 +60,8 @@ def call_fish(
         Whole nuclei that overlap no other.
     doubled : ndarray, (n,), bool
         Nuclei whose DNA content or outline is as that of two.
+    unclear : ndarray, (n,), bool
+        Nuclei that may be two by weaker signs.
     min_gain_probes : int
         Gains that make a circulating genetically aberrant cell (CAC).
 
@@ -66,8 +69,9 @@ def call_fish(
     -------
     FishCalls
         A nucleus is a CAC when that many gains are certain, also without the
-        spots that another nucleus may share; it is not assessed when they are
-        neither certain nor excluded, when the nucleus is a faint one, or when it
+        spots that another nucleus may share or that may be the halves of one. It
+        is not assessed when they are neither certain nor excluded, when the nucleus
+        is a faint one, when there are gains and it may be two, or when it
         is doubled and so are all probes: cells before division, tetraploid ones
         and two nuclei in one outline look like that.
     """
@@ -82,18 +86,20 @@ def call_fish(
         nothing = np.zeros(n, bool)
         call = _calls(states, nothing, nothing)
         return FishCalls(counts, states, call, np.full(n, "", object), nothing)
-    posterior, unshared = _posteriors(used, judged)
+    posterior, sober = _posteriors(used, judged)
     for place, (name, c) in enumerate(used.items()):
         likely = posterior.counts[:, place].argmax(axis=1)
         counts[name] = np.where(c.readable, likely, np.nan)
     cac = posterior.gains[:, min_gain_probes:].sum(axis=1)
-    without = unshared.gains[:, min_gain_probes:].sum(axis=1)
+    without = sober.gains[:, min_gain_probes:].sum(axis=1)
     gains = sum((counts[name] > NORMAL_COUNT for name in used), np.zeros(n, np.int64))
     certain = (cac >= CERTAIN) & (without >= CERTAIN) & (gains >= min_gain_probes)
     read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
     twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
     faint = judged & ((posterior.kinds[:, FAINT] > 0.5) | (_strength(used) < -FAINTEST))
-    doubt = _doubts(judged, faint, cac, certain, twice)
+    doubt = _doubts(judged, faint, cac, certain)
+    doubt[judged & certain & unclear] = "gains, but not clearly one nucleus"
+    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
     good = judged & (doubt == "")
     for name, c in used.items():
         states[name] = _states(counts[name], good & c.readable)
@@ -102,16 +108,15 @@ def call_fish(
 
 
 def _doubts(
-    judged: np.ndarray, faint: np.ndarray, cac: np.ndarray, certain: np.ndarray, twice: np.ndarray
+    judged: np.ndarray, faint: np.ndarray, cac: np.ndarray, certain: np.ndarray
 ) -> np.ndarray:
-    """Say why signals are not judged, the weightiest reason last."""
+    """Say why the signals themselves are not judged, the weightiest reason last."""
     undecided = judged & ~certain & (cac > EXCLUDED)
     doubt = np.full(len(judged), "", object)
     doubt[faint] = "faint signals in all probes: out of focus or badly hybridised"
     doubt[judged & certain] = ""  # what is certain is not faint
     doubt[undecided] = "gains in doubt"
-    doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour"
-    doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
+    doubt[undecided & (cac >= CERTAIN)] = "signals may be of a neighbour, or halves of split ones"
     return doubt
 
 
@@ -144,12 +149,12 @@ def _counts_alone(counted: ProbeCounts, assessable: np.ndarray) -> np.ndarray:
 
 
 def _posteriors(used: Mapping[str, ProbeCounts], judged: np.ndarray) -> tuple[Posterior, Posterior]:
-    """Of all spots, and of those that no other nucleus may share."""
-    evidence, unshared = (
-        np.stack([getattr(c, of) for c in used.values()], axis=1) for of in ("evidence", "unshared")
+    """Of all spots, and of those that are surely signals of their own in this nucleus."""
+    evidence, sober = (
+        np.stack([getattr(c, of) for c in used.values()], axis=1) for of in ("evidence", "sober")
     )
     kinds = fit_kinds(evidence[judged])
-    return judge(evidence, kinds), judge(unshared, kinds)
+    return judge(evidence, kinds), judge(sober, kinds)
 
 
 def _strength(used: Mapping[str, ProbeCounts]) -> np.ndarray:

@@ -161,7 +161,9 @@ def _measure_batch(dapi: Any, nuclei: Any, batch: Batch, boxes: pd.DataFrame) ->
     table[["y_px", "x_px"]] += origin
     table.insert(0, "cell", batch.labels)
     parts = []
-    for number, (y0, x0, y1, x1) in zip(numbers, boxes.to_numpy() - np.tile(origin, 2), strict=True):
+    for number, (y0, x0, y1, x1) in zip(
+        numbers, boxes.to_numpy() - np.tile(origin, 2), strict=True
+    ):
         inside = labels[y0:y1, x0:x1] == number
         parts.append((convex_area(inside), bright_part(inside, counts[y0:y1, x0:x1])))
     convex, bright = np.array(parts).T

@@ -26,8 +26,7 @@ LEAST_SHARE_OF_TWO = 0.5
 MOST_SHOWN = 8  # counts above are shown together
 REFINED = (1 / 3, 1.5)  # times the first threshold: where a better one is looked for
 STEPS = 200
-# of a nucleus: so far may the two signals of a replicated locus lie apart
-SISTERS = 0.1
+SISTERS = 0.1  # nucleus diameters, about 1 µm: so far apart may a split signal's halves lie
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 _APART_PX = 1e7  # between nuclei in the search for neighbours: farther than any field is wide
 
@@ -55,8 +54,9 @@ class ProbeCounts(NamedTuple):
     evidence : ndarray, (n, 9), float64, or None
         Likelihood of 0, 1, … 8 signals, all 1 where it is not readable; None
         when the probe failed or shows no signals.
-    unshared : ndarray, (n, 9), float64, or None
-        The same without the spots that may be another nucleus'.
+    sober : ndarray, (n, 9), float64, or None
+        The same without the spots that may be another nucleus' or the other half of
+        a split signal.
     strength : ndarray, (n,), float64, or None
         See `cellsieve.count_evidence.strength`.
     """
@@ -69,7 +69,7 @@ class ProbeCounts(NamedTuple):
     outside: int
     readable: np.ndarray
     evidence: np.ndarray | None = None
-    unshared: np.ndarray | None = None
+    sober: np.ndarray | None = None
     strength: np.ndarray | None = None
 
 
@@ -140,13 +140,12 @@ def count_probe(
     strays = count_strays(stray["height"].to_numpy(), outside_px)
     fitted = readable & nuclei.assessable
     model = fit_spots(_renumbered(found, fitted), nuclei.area_px[fitted], strays)
-    diameter = 2 * np.sqrt(nuclei.area_px / np.pi)
-    own = inside[~inside["shared"]]
-    unshared = loci(own, np.maximum(split_px, SISTERS * diameter[own["nucleus"]]))
-    evidence = [_evidence(spots, nuclei, model) for spots in (found, unshared)]
+    evidence = [
+        _evidence(spots, nuclei, model) for spots in (found, _sober(inside, split_px, nuclei))
+    ]
     return counted._replace(
         evidence=evidence[0],
-        unshared=evidence[1],
+        sober=evidence[1],
         strength=strength(found, len(readable), model),
     )
 
@@ -176,6 +175,17 @@ def loci(spots: pd.DataFrame, split_px: float | np.ndarray) -> pd.DataFrame:
     _, chain = connected_components(near, directed=False) if n else (0, np.zeros(0, np.int64))
     brightest = spots.assign(chain=chain).sort_values("contrast", kind="stable")
     return brightest.drop_duplicates("chain", keep="last")[["nucleus", "contrast", "height"]]
+
+
+def _sober(spots: pd.DataFrame, split_px: float, nuclei: Nuclei) -> pd.DataFrame:
+    """Loci that no other nucleus may share, with all joined that may be a split signal.
+
+    The halves of a split signal lie apart by the same way in µm whatever the optics;
+    where these are sharp, that is more than the signal's own diameter.
+    """
+    own = spots[~spots["shared"]]
+    diameter = 2 * np.sqrt(nuclei.area_px / np.pi)
+    return loci(own, np.maximum(split_px, SISTERS * diameter[own["nucleus"]]))
 
 
 def refined_threshold(found: pd.DataFrame, start: float) -> float:

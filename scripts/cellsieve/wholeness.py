@@ -9,6 +9,9 @@ FRAGMENT = 1 / 3  # of the median area; what is smaller is debris or a piece
 MUCH_DNA = 1.3  # of the median; one nucleus and a small one beside it have more
 DENTED = 0.9  # solidity, which single nuclei hardly ever fall below
 COVERED = 1.25  # brightest part relative to the median nucleus': beyond it something lies over it
+# less than that shows two nuclei in one outline often enough, where signals speak for two as well
+SLIGHTLY_DENTED = 0.945
+RATHER_BRIGHT = 1.2
 
 
 class Wholeness(NamedTuple):
@@ -76,6 +79,29 @@ def looks_covered(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
     -------
     ndarray, (n,), bool
     """
+    return _bright_part(nuclei, whole) > COVERED
+
+
+def may_be_two(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
+    """Tell which nuclei are not clearly single ones, so that gains in them prove nothing.
+
+    Parameters
+    ----------
+    nuclei : DataFrame
+        ``solidity, bright_part`` of the nuclei of one slide.
+    whole : ndarray, (n,), bool
+        Those that the typical brightest part is had from.
+
+    Returns
+    -------
+    ndarray, (n,), bool
+        By weaker signs than `looks_doubled` and `looks_covered` go by.
+    """
+    dented = nuclei["solidity"].to_numpy(float) < SLIGHTLY_DENTED
+    return dented | (_bright_part(nuclei, whole) > RATHER_BRIGHT)
+
+
+def _bright_part(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
+    """Brightest part of each nucleus relative to the median nucleus'."""
     part = nuclei["bright_part"].to_numpy(float)
-    typical = np.median(part[whole]) if whole.any() else np.inf
-    return part > COVERED * typical
+    return part / (np.median(part[whole]) if whole.any() else np.inf)
