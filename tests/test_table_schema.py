@@ -1,10 +1,16 @@
 """Descriptions of the tables against the tables themselves."""
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from cellsieve.aggregation import totals_table
+from cellsieve.calls import call_types
 from cellsieve.cell_table import cell_columns
+from cellsieve.prompted import SAM_MASKS
+from cellsieve.prompts import PROMPTS
+from cellsieve.pseudo_labels import COLUMNS
 from cellsieve.table_schema import table_schema
+from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
 
 PROBES = ["aqua", "red_2"]
 
@@ -45,3 +51,14 @@ def test_every_column_of_the_summaries_has_a_meaning():
     for by in ("slide", "patient"):
         table = totals_table(fields, by, {}, ErrorRate(0, 1000, "simulated"), 3, 1000)
         assert all(field["description"] for field in by_name(table).values())
+
+
+def test_every_column_between_the_stages_says_what_it_is(tmp_path):
+    path = tmp_path / "t.parquet"
+    tables = (MEASUREMENTS, SIGNALS, ANOMALY, PROMPTS, SAM_MASKS, COLUMNS, call_types(PROBES))
+    for columns in tables:
+        write_table(path, pd.DataFrame(columns=list(columns)), columns)
+        schema = pq.read_schema(path)
+        assert all(field.metadata[b"description"] for field in schema), columns
+        assert list(read_table(path)) == list(columns)
+    assert b"red_2" in schema.field("red_2_state").metadata[b"description"]

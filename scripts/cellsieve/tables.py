@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cellsieve.columns import definition
 from cellsieve.files import atomic
 
 _NOTES = b"cellsieve_notes"
@@ -29,19 +30,19 @@ MEASUREMENTS = {
     "dapi_sum": "float64",
     "touches_border": "bool",
     "overlapping": "bool",
-    # of no interest in cells.csv: share of the outline, and see `measurement.bright_part`
+    # of no interest in cells.csv
     "contact": "float64",
     "bright_part": "float64",
 }
 SIGNALS = {
     "probe": "string",
-    "cell": "int64",  # 0 = outside every nucleus
+    "cell": "int64",
     "y_px": "float64",
     "x_px": "float64",
     "size_px": "float64",
-    "height": "float64",  # camera counts
+    "height": "float64",
     "contrast": "float64",
-    "shared": "bool",  # another nucleus is near
+    "shared": "bool",
 }
 ANOMALY = {
     "cell": "int64",
@@ -65,7 +66,8 @@ def write_table(
     Parameters
     ----------
     path : path-like
-        Written atomically.
+        Written atomically. What each column means is in the metadata of its field
+        in the Parquet schema, as ``description``.
     frame : DataFrame
         May be empty and may then lack columns; otherwise it has all of them.
     columns : mapping of str to str
@@ -84,8 +86,13 @@ def write_table(
     typed = frame.reindex(columns=list(columns)).astype(dict(columns)).reset_index(drop=True)
     table = pa.Table.from_pandas(typed, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), _NOTES: json.dumps(list(notes)).encode()}
+    probes = [name for name in columns if f"{name}_state" in columns]
+    described = [
+        field.with_metadata({"description": definition(field.name, probes)})
+        for field in table.schema
+    ]
     with atomic(path) as part:
-        pq.write_table(table.replace_schema_metadata(metadata), part)
+        pq.write_table(table.cast(pa.schema(described, metadata)), part)
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
