@@ -24,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from cellsieve.aggregation import fields_table, join_tables, slide_volumes, totals_table
-    from cellsieve.false_cacs import Rule, error_rate
     from cellsieve.files import atomic, write_json
+    from cellsieve.fish.false_cacs import Rule, error_rate
     from cellsieve.manifest import read_manifest
     from cellsieve.table_schema import table_schema
 

@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from cellsieve.anomaly_benchmark import figures, summarise
-    from cellsieve.anomaly_gain import BASELINE, gains
+    from cellsieve.benchmarks.anomaly_benchmark import figures, summarise
+    from cellsieve.benchmarks.anomaly_gain import BASELINE, gains
     from cellsieve.files import atomic
 
     told = ("method", "backbone", "seed", "steps", "seconds_fit", "seconds_field")

@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from cellsieve.anomaly_benchmark import split_fields, true_classes
+    from cellsieve.anomaly.reference import SMALLEST_BANK
+    from cellsieve.anomaly.reference_model import build
+    from cellsieve.benchmarks.anomaly_benchmark import split_fields, true_classes
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
     from cellsieve.provenance import file_sha256
-    from cellsieve.reference import SMALLEST_BANK
-    from cellsieve.reference_model import build
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:
@@ -101,9 +101,9 @@ def _network(args: Any, rows: list[dict[str, Any]]) -> Any:
 
 
 def _fitted(args: Any, rows: list[dict[str, Any]], module: Any, start: Any, device: str) -> Any:
+    from cellsieve.anomaly.reference import SMALLEST_BANK
+    from cellsieve.anomaly.reference_crops import cut_reference_crops
     from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
-    from cellsieve.reference import SMALLEST_BANK
-    from cellsieve.reference_crops import cut_reference_crops
 
     crops = cut_reference_crops(rows, args.seed)
     if len(crops) < SMALLEST_BANK:
@@ -123,7 +123,7 @@ def _localiser(network: Any, model: Any) -> Any:
 
 def _banks(model: Any) -> tuple[Any, Any, Any]:
     """Return the bank with specks, the scores that calibrate it, and the localised bank if any."""
-    from cellsieve.reference import Bank
+    from cellsieve.anomaly.reference import Bank
 
     specks = Bank(model.bank.drop(columns="localised", errors="ignore"), model.signs)
     localised = Bank(model.bank) if "localised" in model.bank else None
@@ -131,7 +131,7 @@ def _banks(model: Any) -> tuple[Any, Any, Any]:
 
 
 def _describe(row: dict[str, Any], model: Any, network: Any, localiser: Any) -> Any:
-    from cellsieve.describing import describe_field
+    from cellsieve.anomaly.describing import describe_field
     from cellsieve.stores import open_labels, open_zip
 
     with open_zip(row["dapi"]) as store, open_labels(row["nuclei"]) as nuclei:
@@ -140,14 +140,14 @@ def _describe(row: dict[str, Any], model: Any, network: Any, localiser: Any) -> 
         )
     if localiser is None:
         return table
-    from cellsieve.reference_windows import localise_nuclei
+    from cellsieve.anomaly.reference_windows import localise_nuclei
 
     return localise_nuclei([row], model.scale, localiser, table)
 
 
 def _score(table: Any, specks: Any, calibration: Any, localised: Any) -> Any:
     """Score the described nuclei of one field by every view there is."""
-    from cellsieve.reference import conformal_p
+    from cellsieve.anomaly.reference import conformal_p
 
     scores = specks.score(table)
     found = table[["field", "cell"]].assign(

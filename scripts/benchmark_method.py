@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellsieve.benchmark_choices import METHODS
+from cellsieve.benchmarks.choices import METHODS
 from cellsieve.cli import existing_file, parser, positive, run
 
 if TYPE_CHECKING:
     import zarr
 
-    from cellsieve.benchmark_methods import Field, Method, Unavailable
+    from cellsieve.benchmarks.methods import Field, Method, Unavailable
 
 log = logging.getLogger("benchmark_method")
 
@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from cellsieve.benchmark_methods import load_method
+    from cellsieve.benchmarks.methods import load_method
+    from cellsieve.benchmarks.segmentation_benchmark import read_fields
     from cellsieve.files import atomic
-    from cellsieve.segmentation_benchmark import read_fields
     from cellsieve.stores import create_zip
 
     rows = read_fields(args.fields)
@@ -69,7 +69,7 @@ def _segment(
     import zarr
     from tqdm import tqdm
 
-    from cellsieve.benchmark_methods import Unavailable
+    from cellsieve.benchmarks.methods import Unavailable
     from cellsieve.files import scratch
 
     if isinstance(method, Unavailable):
@@ -130,7 +130,7 @@ def _time_field(
 
 
 def _field(row: dict[str, str], qc: dict[str, Any], dapi: Any) -> "Field":
-    from cellsieve.benchmark_methods import Field
+    from cellsieve.benchmarks.methods import Field
 
     return Field(row["field"], dapi, qc["diameter_px"], qc["nuclear_intensity"])
 

@@ -9,9 +9,9 @@ computed from the time a tile and a prompt.
 import logging
 from collections.abc import Sequence
 
+from cellsieve.benchmarks.sam_benchmark import CASES, Job, measure
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.files import atomic
-from cellsieve.sam_benchmark import CASES, Job, measure
 
 log = logging.getLogger("benchmark_sam")
 

@@ -14,7 +14,7 @@ from cellsieve.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from cellsieve.segmentation_benchmark import Result
+    from cellsieve.benchmarks.segmentation_benchmark import Result
 
 log = logging.getLogger("benchmark_segmentation")
 
@@ -43,16 +43,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from tqdm import tqdm
 
-    from cellsieve.benchmark_page import render
-    from cellsieve.files import atomic
-    from cellsieve.pictures import save_png
-    from cellsieve.segmentation_benchmark import (
+    from cellsieve.benchmarks.page import render
+    from cellsieve.benchmarks.segmentation_benchmark import (
         benchmark_table,
         check_same_fields,
         compare_method,
         fields_table,
         read_fields,
     )
+    from cellsieve.files import atomic
+    from cellsieve.pictures import save_png
 
     rows = read_fields(args.fields)
     pairs = list(zip(args.labels, args.times, strict=True))
@@ -75,8 +75,13 @@ def _picture(
     """Draw the crop under every method, and say where it is."""
     import numpy as np
 
-    from cellsieve.benchmark_choices import METHODS
-    from cellsieve.benchmark_picture import Panel, densest_crop, middle_field, panels_picture
+    from cellsieve.benchmarks.choices import METHODS
+    from cellsieve.benchmarks.picture import (
+        Panel,
+        densest_crop,
+        middle_field,
+        panels_picture,
+    )
     from cellsieve.pictures import contrast_limits, stretch
     from cellsieve.stores import open_labels, open_zip
 

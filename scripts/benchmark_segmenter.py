@@ -11,9 +11,9 @@ their share of the field.
 import logging
 from collections.abc import Sequence
 
+from cellsieve.benchmarks.segmenter_benchmark import compare
 from cellsieve.cli import existing_file, parser, positive, run
 from cellsieve.files import atomic
-from cellsieve.segmenter_benchmark import compare
 
 log = logging.getLogger("benchmark_segmenter")
 

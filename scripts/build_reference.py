@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if localised != bool(args.windows) or localised > (args.method == "network"):
         raise UserError("--surroundings localised needs --method network and --windows")
 
+    from cellsieve.anomaly.reference_model import build, write_model
     from cellsieve.files import atomic, write_json
     from cellsieve.manifest import read_manifest
-    from cellsieve.reference_model import build, write_model
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:

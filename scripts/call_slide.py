@@ -20,12 +20,12 @@ log = logging.getLogger("call_slide")
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments, call the slide, write table, summary and picture."""
     args = _arguments(argv)
-    from cellsieve.anomaly_calls import Limits
-    from cellsieve.calls import CallOptions, call_slide, call_types
+    from cellsieve.calling.anomaly_calls import Limits
+    from cellsieve.calling.calls import CallOptions, call_slide, call_types
+    from cellsieve.calling.slide_inputs import read_slide
+    from cellsieve.calling.slide_picture import draw_slide
+    from cellsieve.calling.slide_summary import summarise
     from cellsieve.files import write_json
-    from cellsieve.slide_inputs import read_slide
-    from cellsieve.slide_picture import draw_slide
-    from cellsieve.slide_summary import summarise
     from cellsieve.tables import write_table
 
     slide, patient, rows = _slide(args.fields)
@@ -89,8 +89,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _slide(path: Path) -> tuple[str, str | None, list[dict[str, str]]]:
     """Return the one slide of a manifest, its patient and its rows."""
+    from cellsieve.calling.slide_inputs import PATHS
     from cellsieve.manifest import read_manifest
-    from cellsieve.slide_inputs import PATHS
 
     rows = read_manifest(path, ("field", "slide", "patient", *PATHS))
     slides = {row["slide"] for row in rows}

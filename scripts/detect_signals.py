@@ -73,8 +73,8 @@ def _write(
     """Find the signals in the planes there are; write the outputs in any case."""
     import pandas as pd
 
-    from cellsieve.channel_shift import lay_on_nuclei
-    from cellsieve.field_signals import field_signals
+    from cellsieve.fish.channel_shift import lay_on_nuclei
+    from cellsieve.fish.field_signals import field_signals
     from cellsieve.tables import SIGNALS, write_table
 
     signals = pd.DataFrame(columns=list(SIGNALS))
@@ -91,8 +91,8 @@ def _write(
     if args.picture:
         import numpy as np
 
+        from cellsieve.fish.signal_picture import draw_signals
         from cellsieve.pictures import save_png
-        from cellsieve.signal_picture import draw_signals
 
         nuclei = np.zeros((1, 1), np.uint32) if labels is None else labels
         save_png(args.picture, draw_signals(planes, nuclei, signals, args.minimum_contrast))

@@ -22,8 +22,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from cellsieve.agreement import compare_cells, join_truth, segmentation_table, summarise
-    from cellsieve.figures import as_json
+    from cellsieve.benchmarks.agreement import (
+        compare_cells,
+        join_truth,
+        segmentation_table,
+        summarise,
+    )
+    from cellsieve.benchmarks.figures import as_json
     from cellsieve.files import atomic
     from cellsieve.manifest import read_manifest
 

@@ -26,12 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     import zarr
     from tqdm import tqdm
 
-    from cellsieve.bootstrap import estimate, mean, pooled
-    from cellsieve.figures import as_json
+    from cellsieve.benchmarks.bootstrap import estimate, mean, pooled
+    from cellsieve.benchmarks.figures import as_json
+    from cellsieve.benchmarks.labelled_folder import find_labelled, open_preprocessed
+    from cellsieve.benchmarks.prompted_agreement import prompted_ious
     from cellsieve.files import atomic, scratch
-    from cellsieve.labelled_folder import find_labelled, open_preprocessed
     from cellsieve.promptable import load_model
-    from cellsieve.prompted_agreement import prompted_ious
 
     pairs = find_labelled(args.images, args.labels, args.list)
     torch.set_num_threads(args.threads)

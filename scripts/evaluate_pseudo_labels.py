@@ -18,7 +18,7 @@ from cellsieve.model_options import add_labelled_options, add_model_options
 if TYPE_CHECKING:
     import zarr
 
-    from cellsieve.labelled_folder import Preprocessed
+    from cellsieve.benchmarks.labelled_folder import Preprocessed
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     import zarr
     from tqdm import tqdm
 
-    from cellsieve.figures import as_json
+    from cellsieve.benchmarks.figures import as_json
+    from cellsieve.benchmarks.labelled_folder import find_labelled, open_preprocessed
+    from cellsieve.benchmarks.pseudo_label_agreement import summarise_steps
     from cellsieve.files import atomic, scratch
-    from cellsieve.labelled_folder import find_labelled, open_preprocessed
     from cellsieve.promptable import load_model
-    from cellsieve.pseudo_label_agreement import summarise_steps
 
     pairs = find_labelled(args.images, args.labels, args.list)
     torch.set_num_threads(args.threads)
@@ -59,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _measure(
     field: "Preprocessed", engine: str, model: Any, store: "zarr.Group"
 ) -> dict[str, float]:
-    from cellsieve.prompted import answer_field
-    from cellsieve.prompts import prompt_table
-    from cellsieve.pseudo_label_agreement import compare_steps
-    from cellsieve.pseudo_labels import judge
+    from cellsieve.benchmarks.pseudo_label_agreement import compare_steps
+    from cellsieve.pseudo_labelling.prompted import answer_field
+    from cellsieve.pseudo_labelling.prompts import prompt_table
+    from cellsieve.pseudo_labelling.pseudo_labels import judge
+    from cellsieve.pseudo_labelling.shape_limits import ShapeLimits
     from cellsieve.segmentation import segment_field
-    from cellsieve.shape_limits import ShapeLimits
 
     found = segment_field(field.dapi, field.diameter, engine, store)
     prompts = prompt_table(field.dapi, found, field.diameter, ShapeLimits())

@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     import zarr
     from tqdm import tqdm
 
-    from cellsieve.agreement import compare_labels, summarise
-    from cellsieve.figures import as_json
+    from cellsieve.benchmarks.agreement import compare_labels, summarise
+    from cellsieve.benchmarks.figures import as_json
+    from cellsieve.benchmarks.labelled_folder import find_labelled, open_preprocessed
     from cellsieve.files import atomic, scratch
-    from cellsieve.labelled_folder import find_labelled, open_preprocessed
     from cellsieve.network_segmentation import segment_with_network
     from cellsieve.segmenters import load_segmenter
 

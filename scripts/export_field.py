@@ -22,10 +22,10 @@ log = logging.getLogger("export_field")
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments, export the field."""
     args = _arguments(argv)
+    from cellsieve.exports.geojson import write_geojson
+    from cellsieve.exports.ome_zarr_export import write_field
     from cellsieve.files import atomic
-    from cellsieve.geojson import write_geojson
     from cellsieve.images import parse_channels
-    from cellsieve.ome_zarr_export import write_field
     from cellsieve.stores import open_labels, open_zip
 
     qc = json.loads(args.qc.read_text(encoding="utf-8"))

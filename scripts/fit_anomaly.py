@@ -74,14 +74,14 @@ def _frozen(args: Any) -> tuple[Any, dict[str, Any]]:
 def _fitted(args: Any, follow: Any) -> tuple[Any, dict[str, Any]]:
     import torch
 
+    from cellsieve.anomaly.reference import SMALLEST_BANK
+    from cellsieve.anomaly.reference_crops import cut_reference_crops
     from cellsieve.anomaly_networks.files import load_start
     from cellsieve.anomaly_networks.fitting import Options, fit
     from cellsieve.anomaly_networks.methods import METHODS
     from cellsieve.anomaly_networks.networks import Backbone
     from cellsieve.devices import choose_device
     from cellsieve.manifest import read_manifest
-    from cellsieve.reference import SMALLEST_BANK
-    from cellsieve.reference_crops import cut_reference_crops
 
     rows = read_manifest(args.fields, ["field", "slide", "qc", "dapi", "nuclei", "measurements"])
     for row in rows:

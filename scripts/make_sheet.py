@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.add_argument("folder", type=Path, help="searched with its subfolders")
     options = arguments.parse_args(argv)
 
-    from cellsieve.folder_scan import propose_channels, scan
+    from cellsieve.planning.folder_scan import propose_channels, scan
 
     rows, remarks = scan(options.folder)
     sheet = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")

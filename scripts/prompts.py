@@ -13,7 +13,7 @@ from pathlib import Path
 from cellsieve.choices import COARSE
 from cellsieve.cli import parser, run
 from cellsieve.errors import UserError
-from cellsieve.shape_limits import ShapeLimits
+from cellsieve.pseudo_labelling.shape_limits import ShapeLimits
 
 log = logging.getLogger("prompts")
 
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cellsieve.files import scratch
     from cellsieve.pictures import save_png
-    from cellsieve.prompt_picture import draw_prompts
-    from cellsieve.prompts import PROMPTS, prompt_table
+    from cellsieve.pseudo_labelling.prompt_picture import draw_prompts
+    from cellsieve.pseudo_labelling.prompts import PROMPTS, prompt_table
     from cellsieve.segmentation import segment_field
     from cellsieve.stores import open_zip
     from cellsieve.tables import write_table

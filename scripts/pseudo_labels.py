@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         written = f"segment_{args.source}.py"
         raise UserError(f"--masks is needed: what {written} wrote (or take --from coarse)")
 
-    from cellsieve.pseudo_labels import COLUMNS, judge, write_store
+    from cellsieve.pseudo_labelling.pseudo_labels import COLUMNS, judge, write_store
     from cellsieve.stores import create_zip, open_zip
     from cellsieve.tables import read_notes, read_table, write_table
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _report(verdicts: Any) -> None:
-    from cellsieve.diversity import BINS, shares
+    from cellsieve.pseudo_labelling.diversity import BINS, shares
 
     accepted = int(verdicts.accepted.sum())
     if not accepted:

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--anomaly-map", required=True, help="output, .zarr.zip")
     args = options.parse_args(argv)
 
+    from cellsieve.anomaly.reference_model import load_model
     from cellsieve.provenance import file_sha256
-    from cellsieve.reference_model import load_model
     from cellsieve.stores import open_labels, open_zip
     from cellsieve.tables import ANOMALY, write_table
 
@@ -71,9 +71,9 @@ def _describe(
     """Describe the nuclei; of a model that cannot score any, only their labels."""
     import pandas as pd
 
-    from cellsieve.describing import describe_field
+    from cellsieve.anomaly.describing import describe_field
+    from cellsieve.anomaly.reference import SMALLEST_BANK
     from cellsieve.objects import bounding_boxes
-    from cellsieve.reference import SMALLEST_BANK
 
     if len(model.bank) < SMALLEST_BANK:
         return pd.DataFrame({"cell": bounding_boxes(nuclei).index})
@@ -96,7 +96,7 @@ def _look(
 def _score(model: Any, described: Any) -> Any:
     import numpy as np
 
-    from cellsieve.reference import SMALLEST_BANK, Bank, conformal_p
+    from cellsieve.anomaly.reference import SMALLEST_BANK, Bank, conformal_p
     from cellsieve.tables import ANOMALY
 
     table = described[["cell"]].reindex(columns=list(ANOMALY))
@@ -143,7 +143,7 @@ def _write_map(path: str, nuclei: Any, table: Any, windows: Any, seen: Any) -> N
 
 
 def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
-    from cellsieve.reference_shift import scale_shift
+    from cellsieve.anomaly.reference_shift import scale_shift
 
     if not (qc["diameter_px"] and model.scale.diameter):
         return []
@@ -153,7 +153,7 @@ def _scale_notes(qc: dict[str, Any], model: Any) -> list[str]:
 def _stain_notes(described: Any, measurements: str, model: Any) -> list[str]:
     import pandas as pd
 
-    from cellsieve.reference_shift import stain_shift
+    from cellsieve.anomaly.reference_shift import stain_shift
     from cellsieve.tables import read_table
     from cellsieve.wholeness import judge_wholeness
 

@@ -29,15 +29,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--picture", required=True, help="output, outlines (.png)")
     args = options.parse_args(argv)
 
-    from cellsieve.cellpose_model import find_checkpoint, load_cellpose, outline_field
+    from cellsieve.pseudo_labelling.cellpose_model import (
+        find_checkpoint,
+        load_cellpose,
+        outline_field,
+    )
 
     checkpoint = find_checkpoint(args.model, args.weights)  # before anything slow is imported
 
     import torch
 
-    from cellsieve.mask_picture import mask_overlay
     from cellsieve.pictures import save_png
-    from cellsieve.prompted import SAM_MASKS
+    from cellsieve.pseudo_labelling.mask_picture import mask_overlay
+    from cellsieve.pseudo_labelling.prompted import SAM_MASKS
     from cellsieve.stores import open_zip
     from cellsieve.tables import read_table, write_table
 

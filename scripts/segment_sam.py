@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--prompts is needed: the candidates to outline (or take --mode auto)")
     verified(args.model, args.weights)  # before anything slow is imported
 
-    from cellsieve.prompted import SAM_MASKS
+    from cellsieve.pseudo_labelling.prompted import SAM_MASKS
     from cellsieve.stores import open_zip
     from cellsieve.tables import write_table
 
@@ -55,7 +55,7 @@ def _outline(args: Any, dapi: Any, qc: dict[str, Any]) -> tuple["pd.DataFrame", 
 
     from cellsieve.promptable import load_model
     from cellsieve.promptable.everything import answer_everything
-    from cellsieve.prompted import answer_field
+    from cellsieve.pseudo_labelling.prompted import answer_field
     from cellsieve.tables import read_table
 
     torch.set_num_threads(args.threads)
@@ -67,8 +67,8 @@ def _outline(args: Any, dapi: Any, qc: dict[str, Any]) -> tuple["pd.DataFrame", 
 
 
 def _picture(dapi: Any, table: "pd.DataFrame", path: str) -> None:
-    from cellsieve.mask_picture import mask_overlay
     from cellsieve.pictures import save_png
+    from cellsieve.pseudo_labelling.mask_picture import mask_overlay
 
     save_png(path, mask_overlay(dapi, table))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from synthetic import draw_field, write_manifest, write_stage
 
+from cellsieve.anomaly.reference_files import MODEL
 from cellsieve.measurement import measure_nuclei
-from cellsieve.reference_files import MODEL
 from cellsieve.tables import MEASUREMENTS, write_table
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

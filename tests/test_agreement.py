@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellsieve.agreement import (
+from cellsieve.benchmarks.agreement import (
     auroc,
     compare_cacs,
     compare_cells,

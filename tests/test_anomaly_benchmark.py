@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from cellsieve.anomaly_benchmark import figures, split_fields, summarise
+from cellsieve.benchmarks.anomaly_benchmark import figures, split_fields, summarise
 from cellsieve.errors import UserError
 
 

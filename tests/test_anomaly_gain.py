@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cellsieve.anomaly_gain import gains
+from cellsieve.benchmarks.anomaly_gain import gains
 
 
 def nuclei(score, abnormal, fields):

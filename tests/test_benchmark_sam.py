@@ -10,8 +10,8 @@ import pytest
 from synthetic import draw_field, write_stage
 from test_prompted import candidates_of
 
-from cellsieve.prompts import PROMPTS
-from cellsieve.sam_benchmark import whole_field
+from cellsieve.benchmarks.sam_benchmark import whole_field
+from cellsieve.pseudo_labelling.prompts import PROMPTS
 from cellsieve.tables import write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_sam.py"

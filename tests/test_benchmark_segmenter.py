@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 from synthetic import draw_field, write_stage
 
-from cellsieve.errors import UserError
-from cellsieve.plan import SHIPPED
-from cellsieve.segmenter_benchmark import (
+from cellsieve.benchmarks.segmenter_benchmark import (
     CASES,
     Run,
     as_boxes,
@@ -23,6 +21,8 @@ from cellsieve.segmenter_benchmark import (
     summarise,
     typical,
 )
+from cellsieve.errors import UserError
+from cellsieve.planning.plan import SHIPPED
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_segmenter.py"
 COLUMNS = ["name", "what", "seconds", "network_seconds", "measured_seconds"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cellsieve.bootstrap import Estimate, difference, estimate, mean, pooled
+from cellsieve.benchmarks.bootstrap import Estimate, difference, estimate, mean, pooled
 
 
 def test_two_images_by_hand():

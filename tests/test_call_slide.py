@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from call_slide import main
-from cellsieve.artefacts import in_clumps, in_several_probes
 from cellsieve.cell_table import call_columns, cell_columns, cell_table
-from cellsieve.fish_calls import call_fish
-from cellsieve.signal_counts import Nuclei, count_probe, loci
+from cellsieve.fish.artefacts import in_clumps, in_several_probes
+from cellsieve.fish.fish_calls import call_fish
+from cellsieve.fish.signal_counts import Nuclei, count_probe, loci
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "call_slide.py"

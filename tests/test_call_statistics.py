@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
 
-from cellsieve.anomaly_calls import Limits, call_anomalies, robust_z
-from cellsieve.intervals import wilson
-from cellsieve.multiple_testing import benjamini_hochberg, rarest_callable
+from cellsieve.calling.anomaly_calls import Limits, call_anomalies, robust_z
+from cellsieve.calling.intervals import wilson
+from cellsieve.calling.multiple_testing import benjamini_hochberg, rarest_callable
 
 
 def test_benjamini_hochberg_agrees_with_scipy():

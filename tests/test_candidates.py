@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 from synthetic import ellipse
 
-from cellsieve.candidates import inner_point, judge_candidates, measure_candidates
-from cellsieve.run_length import decode
-from cellsieve.shape_limits import ShapeLimits
+from cellsieve.pseudo_labelling.candidates import inner_point, judge_candidates, measure_candidates
+from cellsieve.pseudo_labelling.run_length import decode
+from cellsieve.pseudo_labelling.shape_limits import ShapeLimits
 
 LIMITS = ShapeLimits()
 

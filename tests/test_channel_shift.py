@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 from synthetic import draw_field
 
-from cellsieve.channel_shift import Shifted, lay_on_nuclei
-from cellsieve.field_signals import field_signals
+from cellsieve.fish.channel_shift import Shifted, lay_on_nuclei
+from cellsieve.fish.field_signals import field_signals
 from cellsieve.simulation.render import render
 from cellsieve.simulation.scene import Field
 from cellsieve.simulation.slide import draw_slide

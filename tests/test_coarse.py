@@ -11,11 +11,11 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 from synthetic import PEAK, draw_field, ellipse
 
+from cellsieve.benchmarks.metrics import iou_matrix, match
 from cellsieve.choices import COARSE
 from cellsieve.coarse import ENGINES, Scale, measure_scale
 from cellsieve.coarse.foreground import foreground
 from cellsieve.coarse.growing import grow
-from cellsieve.metrics import iou_matrix, match
 from cellsieve.preprocessing import preprocess
 from cellsieve.segmentation import segment_field
 from cellsieve.simulation.nucleus import draw_nucleus

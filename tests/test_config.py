@@ -8,10 +8,10 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from cellsieve.config import SCHEMA, as_flags, check_config
+from cellsieve.anomaly.reference_files import MODEL
 from cellsieve.errors import UserError
-from cellsieve.plan import Plan
-from cellsieve.reference_files import MODEL
+from cellsieve.planning.config import SCHEMA, as_flags, check_config
+from cellsieve.planning.plan import Plan
 
 DEFAULTS = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 

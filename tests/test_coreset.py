@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from cellsieve.coreset import farthest_first
+from cellsieve.anomaly.coreset import farthest_first
 
 
 def test_a_line_by_hand():

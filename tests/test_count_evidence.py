@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from cellsieve.aberration import Kinds, fit_kinds, judge
-from cellsieve.count_evidence import (
+from cellsieve.fish.aberration import Kinds, fit_kinds, judge
+from cellsieve.fish.count_evidence import (
     SpotModel,
     Strays,
     count_evidence,

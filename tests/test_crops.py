@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from synthetic import draw_field, ellipse
 
+from cellsieve.anomaly.nucleus_features import Ruler
 from cellsieve.crops import DIAMETER, SIDE, cut_crops
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 
 

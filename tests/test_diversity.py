@@ -6,9 +6,9 @@ import pytest
 from scipy import ndimage
 from test_mask_table import table
 
-from cellsieve.diversity import BINS, assign_bins, choose, shares
-from cellsieve.nucleus_checks import DOUBTFUL
-from cellsieve.pseudo_labels import judge
+from cellsieve.pseudo_labelling.diversity import BINS, assign_bins, choose, shares
+from cellsieve.pseudo_labelling.nucleus_checks import DOUBTFUL
+from cellsieve.pseudo_labelling.pseudo_labels import judge
 
 DIAMETER = 20.0
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.anomaly_calls import Limits, call_anomalies
-from cellsieve.dynamic_threshold import SMALLEST, dynamic_threshold
+from cellsieve.calling.anomaly_calls import Limits, call_anomalies
+from cellsieve.calling.dynamic_threshold import SMALLEST, dynamic_threshold
 
 
 def test_by_hand():

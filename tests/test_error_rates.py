@@ -6,21 +6,21 @@ import pytest
 import zarr
 from scipy import ndimage
 
-from cellsieve.anomaly_calls import Limits, call_anomalies
-from cellsieve.describing import describe_field
-from cellsieve.measurement import measure_nuclei
-from cellsieve.nucleus_features import CAUSES
-from cellsieve.preprocessing import preprocess
-from cellsieve.reference import (
+from cellsieve.anomaly.describing import describe_field
+from cellsieve.anomaly.nucleus_features import CAUSES
+from cellsieve.anomaly.reference import (
     Bank,
     conformal_p,
     feature_columns,
     prepare_bank,
     split_reference,
 )
-from cellsieve.reference_nuclei import Scale
-from cellsieve.reference_shift import scale_shift, stain_shift
-from cellsieve.signs import fit_signs
+from cellsieve.anomaly.reference_nuclei import Scale
+from cellsieve.anomaly.reference_shift import scale_shift, stain_shift
+from cellsieve.anomaly.signs import fit_signs
+from cellsieve.calling.anomaly_calls import Limits, call_anomalies
+from cellsieve.measurement import measure_nuclei
+from cellsieve.preprocessing import preprocess
 from cellsieve.simulation.render import render
 from cellsieve.simulation.scene import Field
 from cellsieve.simulation.slide import draw_slide

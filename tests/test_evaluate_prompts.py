@@ -14,12 +14,12 @@ import zarr
 from safetensors.torch import save_file
 from synthetic import draw_field, ellipse
 
+from cellsieve.benchmarks.labelled_folder import Preprocessed, find_labelled, open_preprocessed
+from cellsieve.benchmarks.prompted_agreement import prompted_ious, true_prompts
 from cellsieve.errors import UserError
-from cellsieve.labelled_folder import Preprocessed, find_labelled, open_preprocessed
-from cellsieve.mask_table import mask_of
 from cellsieve.promptable.interface import Answers
 from cellsieve.promptable.small_network import SmallSam
-from cellsieve.prompted_agreement import prompted_ious, true_prompts
+from cellsieve.pseudo_labelling.mask_table import mask_of
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate_prompts.py"
 SIDE = 64  # of the masks that `Rectangles` gives

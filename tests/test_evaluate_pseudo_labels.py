@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from synthetic import draw_field
 
-from cellsieve.mask_table import BOX
+from cellsieve.benchmarks.pseudo_label_agreement import Drawn, compare_steps, summarise_steps
 from cellsieve.promptable.small_network import SmallSam
-from cellsieve.pseudo_label_agreement import Drawn, compare_steps, summarise_steps
-from cellsieve.run_length import encode
+from cellsieve.pseudo_labelling.mask_table import BOX
+from cellsieve.pseudo_labelling.run_length import encode
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate_pseudo_labels.py"
 SHAPE = (60, 60)

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from synthetic import draw_field
 
-from cellsieve.plan import SHIPPED
+from cellsieve.planning.plan import SHIPPED
 from cellsieve.segmenters import read_weights
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

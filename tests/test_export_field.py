@@ -22,11 +22,12 @@ from ome_zarr_models.v04.image_label import ImageLabel
 from scipy import ndimage
 from skimage.measure import approximate_polygon
 
-from cellsieve import geojson, stores, tables
-from cellsieve.calls import call_types
+from cellsieve import stores, tables
+from cellsieve.calling.calls import call_types
 from cellsieve.cell_table import cell_columns
+from cellsieve.exports import geojson
+from cellsieve.exports.ome_zarr_export import write_field
 from cellsieve.objects import bounding_boxes
-from cellsieve.ome_zarr_export import write_field
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "export_field.py"
 PROBES = ["aqua", "red"]

@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy.stats import poisson
 
-from cellsieve.false_cacs import ErrorRate, Rule, error_rate, expected, flag, upper_bound
+from cellsieve.fish.false_cacs import ErrorRate, Rule, error_rate, expected, flag, upper_bound
 
 RULE = Rule(4, 2, 1.5)
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from synthetic import draw_field, ellipse
 
 from cellsieve import objects
-from cellsieve.nucleus_features import Ruler, nucleus_features
+from cellsieve.anomaly.nucleus_features import Ruler, nucleus_features
 
 RULER = Ruler(24.0, 1.0)
 

@@ -13,7 +13,7 @@ from synthetic import draw_field, write_stage
 
 import finetune_cellpose
 from cellsieve.errors import TrainingError
-from cellsieve.plan import SHIPPED, write_manifest
+from cellsieve.planning.plan import SHIPPED, write_manifest
 from cellsieve.segmenters import load_segmenter, read_notes, read_weights, save_segmenter
 from cellsieve.segmenters.interface import Outlined
 from cellsieve.segmenters.vote_network import VoteNetwork

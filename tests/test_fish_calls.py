@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cellsieve.fish_calls import call_fish
-from cellsieve.signal_counts import ProbeCounts
+from cellsieve.fish.fish_calls import call_fish
+from cellsieve.fish.signal_counts import ProbeCounts
 
 NEVER = np.zeros(100, bool)
 

@@ -12,6 +12,7 @@ import torch
 from reference_runs import OUTPUTS, build_arguments, call, row, score_arguments, write_field
 from safetensors.torch import save_file
 
+from cellsieve.anomaly.reference_crops import cut_reference_crops
 from cellsieve.anomaly_networks import fitting
 from cellsieve.anomaly_networks.files import load_network, load_start, save_network
 from cellsieve.anomaly_networks.fitting import Options, fit, fitted_network
@@ -19,7 +20,6 @@ from cellsieve.anomaly_networks.methods import METHODS, Batch
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.errors import TrainingError, UserError
 from cellsieve.manifest import read_manifest
-from cellsieve.reference_crops import cut_reference_crops
 from cellsieve.tables import read_table
 from cellsieve.training.course import Course
 

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from synthetic import draw_field, write_manifest
 
-from cellsieve.plan import SHIPPED
+from cellsieve.planning.plan import SHIPPED
 from cellsieve.tables import read_table
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

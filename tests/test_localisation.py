@@ -14,6 +14,8 @@ from synthetic import draw_field
 
 import build_reference
 import score_anomaly
+from cellsieve.anomaly.reference_model import load_model
+from cellsieve.anomaly.reference_nuclei import Scale
 from cellsieve.anomaly_networks.files import Network, load_start, save_network
 from cellsieve.anomaly_networks.localisation import (
     Localiser,
@@ -26,8 +28,6 @@ from cellsieve.anomaly_networks.methods import METHODS
 from cellsieve.anomaly_networks.networks import FAMILIES, Backbone
 from cellsieve.anomaly_networks.windows import CELL, WINDOW, lay_windows, window_starts
 from cellsieve.objects import bounding_boxes
-from cellsieve.reference_model import load_model
-from cellsieve.reference_nuclei import Scale
 from cellsieve.stores import open_zip
 from cellsieve.tables import read_table
 

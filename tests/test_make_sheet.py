@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from cellsieve.images import open_field
-from cellsieve.sheet import read_sheet
+from cellsieve.planning.sheet import read_sheet
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "make_sheet.py"
 RNG = np.random.default_rng(3)

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.mask_table import draw, intersection, mask_of, touching_boxes
-from cellsieve.overlaps import overlap_complaints, without_overlap
-from cellsieve.run_length import encode
+from cellsieve.pseudo_labelling.mask_table import draw, intersection, mask_of, touching_boxes
+from cellsieve.pseudo_labelling.overlaps import overlap_complaints, without_overlap
+from cellsieve.pseudo_labelling.run_length import encode
 
 SHAPE = (60, 70)
 

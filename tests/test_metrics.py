@@ -5,8 +5,8 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from cellsieve import metrics
-from cellsieve.metrics import (
+from cellsieve.benchmarks import metrics
+from cellsieve.benchmarks.metrics import (
     Matches,
     aggregated_jaccard,
     count_overlap,

@@ -6,9 +6,9 @@ import zarr
 from synthetic import draw_field
 from tiling import least_overlap, segment_in_tiles
 
-from cellsieve.metrics import iou_matrix, match
+from cellsieve.benchmarks.metrics import iou_matrix, match
 from cellsieve.network_segmentation import View, segment_with_network
-from cellsieve.plan import SHIPPED
+from cellsieve.planning.plan import SHIPPED
 from cellsieve.rescaled import Rescaled
 from cellsieve.segmenters import load_segmenter
 

@@ -19,7 +19,7 @@ from synthetic import write_manifest
 
 import build_reference
 import score_anomaly
-from cellsieve.reference_files import MODEL, NETWORK
+from cellsieve.anomaly.reference_files import MODEL, NETWORK
 from cellsieve.tables import read_table
 
 SHIPPED = SCRIPTS.parent / "resources" / "outlier_exposure.safetensors"

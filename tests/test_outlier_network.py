@@ -11,13 +11,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from cellsieve.anomaly.reference import Bank, prepare_bank
+from cellsieve.anomaly.signs import fit_signs
 from cellsieve.anomaly_networks.files import load_network, save_network
 from cellsieve.anomaly_networks.outlier_network import DIAMETER, OutlierNetwork, OutlierScorer
 from cellsieve.choices import OUTLIER_EXPOSURE
 from cellsieve.errors import UserError
 from cellsieve.provenance import file_sha256
-from cellsieve.reference import Bank, prepare_bank
-from cellsieve.signs import fit_signs
 from cellsieve.simulation.cases import draw_cases
 from cellsieve.training.outlier_network import seen_anew
 

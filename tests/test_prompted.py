@@ -6,15 +6,15 @@ import pytest
 from scipy import ndimage
 from synthetic import PEAK, draw_field, ellipse
 
-from cellsieve.duplicates import duplicates
-from cellsieve.mask_picture import mask_overlay
-from cellsieve.mask_table import mask_of
 from cellsieve.promptable.everything import answer_everything
 from cellsieve.promptable.interface import Answers
 from cellsieve.promptable.outlines import choose_masks, stability, trace
-from cellsieve.prompted import SAM_MASKS, answer_field
-from cellsieve.prompts import PROMPTS
-from cellsieve.run_length import encode
+from cellsieve.pseudo_labelling.duplicates import duplicates
+from cellsieve.pseudo_labelling.mask_picture import mask_overlay
+from cellsieve.pseudo_labelling.mask_table import mask_of
+from cellsieve.pseudo_labelling.prompted import SAM_MASKS, answer_field
+from cellsieve.pseudo_labelling.prompts import PROMPTS
+from cellsieve.pseudo_labelling.run_length import encode
 from cellsieve.tables import write_table
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.prompts import (
+from cellsieve.pseudo_labelling.prompts import (
     MOST_NEIGHBOURS,
     build_prompts,
     darkest_pixel,

@@ -10,8 +10,8 @@ from PIL import Image
 from synthetic import draw_field, write_stage
 
 from cellsieve.choices import COARSE
-from cellsieve.prompts import PROMPTS
-from cellsieve.run_length import decode
+from cellsieve.pseudo_labelling.prompts import PROMPTS
+from cellsieve.pseudo_labelling.run_length import decode
 from cellsieve.stores import add_plane, create_zip
 from cellsieve.tables import read_table
 

@@ -108,7 +108,7 @@ def test_what_changes_one_file(monkeypatch, tmp_path, name, text):
 def test_a_stage_does_not_reach_the_modules_of_others():
     segment = {path.relative_to(SCRIPTS).as_posix() for path in closure("segment")}
     assert {"segment.py", "cellsieve/coarse/flooding.py", "cellsieve/tiles.py"} <= segment
-    assert not segment & {"cellsieve/aggregation.py", "cellsieve/nucleus_features.py"}
+    assert not segment & {"cellsieve/aggregation.py", "cellsieve/anomaly/nucleus_features.py"}
     assert not any("/report/" in name for name in segment)
     report = {path.name for path in closure("report")}
     assert {"page.html.j2", "style.css", "sort.js"} <= report

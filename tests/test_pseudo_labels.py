@@ -15,10 +15,10 @@ from synthetic import ellipse
 from test_mask_table import table
 
 from cellsieve import choices
-from cellsieve.ignore_regions import Region, halo, ignored, paint
-from cellsieve.nucleus_checks import CHECKS, complaints, quality
-from cellsieve.pseudo_labels import COLUMNS, SOURCES
-from cellsieve.run_length import encode
+from cellsieve.pseudo_labelling.ignore_regions import Region, halo, ignored, paint
+from cellsieve.pseudo_labelling.nucleus_checks import CHECKS, complaints, quality
+from cellsieve.pseudo_labelling.pseudo_labels import COLUMNS, SOURCES
+from cellsieve.pseudo_labelling.run_length import encode
 from cellsieve.stores import add_plane, create_zip, open_zip
 from cellsieve.tables import read_table, write_table
 

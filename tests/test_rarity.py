@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellsieve.rarity import Rarity, join
+from cellsieve.anomaly.rarity import Rarity, join
 
 
 def test_ranks_by_hand():

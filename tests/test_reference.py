@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from cellsieve.errors import UserError
-from cellsieve.reference import (
+from cellsieve.anomaly.reference import (
     SMALLEST_BANK,
     Bank,
     conformal_p,
@@ -14,7 +13,8 @@ from cellsieve.reference import (
     split_reference,
     trim,
 )
-from cellsieve.reference_nuclei import read_label_list, zoom_factor
+from cellsieve.anomaly.reference_nuclei import read_label_list, zoom_factor
+from cellsieve.errors import UserError
 
 
 def table(values, first=0, specks=0.0):
@@ -88,7 +88,7 @@ def test_what_lies_beside_a_nucleus_counts_as_one_in_twenty_at_most():
 
 def test_a_large_bank_of_a_network_is_compared_with_a_coreset(monkeypatch):
     """Unit vectors in a plane; the loss is how far any of them is from the nearest kept."""
-    monkeypatch.setattr("cellsieve.reference._CORE", 25)
+    monkeypatch.setattr("cellsieve.anomaly.reference._CORE", 25)
     angle = np.random.default_rng(3).uniform(0, 2 * np.pi, 200)
     vectors = np.stack([np.cos(angle), np.sin(angle)], 1)
     embedded = table(np.zeros((200, 2))).assign(e_000=vectors[:, 0], e_001=vectors[:, 1])

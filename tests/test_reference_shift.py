@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.reference_shift import FEWEST, scale_shift, stain_shift
+from cellsieve.anomaly.reference_shift import FEWEST, scale_shift, stain_shift
 
 
 def nuclei(count, seed=0, texture=0.0):

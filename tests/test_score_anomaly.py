@@ -26,11 +26,11 @@ from synthetic import draw_field, write_stage
 import build_reference
 import score_anomaly
 from cellsieve import provenance
+from cellsieve.anomaly.reference import SMALLEST_BANK, conformal_p
+from cellsieve.anomaly.reference_files import MODEL
+from cellsieve.anomaly.reference_model import load_model
 from cellsieve.errors import UserError
 from cellsieve.measurement import measure_nuclei
-from cellsieve.reference import SMALLEST_BANK, conformal_p
-from cellsieve.reference_files import MODEL
-from cellsieve.reference_model import load_model
 from cellsieve.stores import open_zip
 from cellsieve.tables import ANOMALY, MEASUREMENTS, read_notes, read_table, write_table
 

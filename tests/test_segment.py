@@ -11,9 +11,9 @@ from PIL import Image
 from synthetic import draw_field, write_stage
 
 import segment as script
+from cellsieve.benchmarks.metrics import iou_matrix, match
 from cellsieve.errors import BadFieldError, UserError
-from cellsieve.metrics import iou_matrix, match
-from cellsieve.plan import SHIPPED
+from cellsieve.planning.plan import SHIPPED
 from cellsieve.stores import open_labels
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "segment.py"

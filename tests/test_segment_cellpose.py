@@ -12,13 +12,13 @@ from synthetic import PEAK, write_stage
 from test_prompted import candidates_of
 
 import segment_cellpose as script
-from cellsieve.cellpose_model import load_cellpose, outline_field
 from cellsieve.errors import UserError
-from cellsieve.mask_table import draw, mask_of
-from cellsieve.prompted import SAM_MASKS
-from cellsieve.prompts import PROMPTS
-from cellsieve.pseudo_labels import from_sam
-from cellsieve.run_length import encode
+from cellsieve.pseudo_labelling.cellpose_model import load_cellpose, outline_field
+from cellsieve.pseudo_labelling.mask_table import draw, mask_of
+from cellsieve.pseudo_labelling.prompted import SAM_MASKS
+from cellsieve.pseudo_labelling.prompts import PROMPTS
+from cellsieve.pseudo_labelling.pseudo_labels import from_sam
+from cellsieve.pseudo_labelling.run_length import encode
 from cellsieve.segmenters import save_segmenter
 from cellsieve.tables import read_table, write_table
 

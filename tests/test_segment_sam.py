@@ -14,8 +14,8 @@ from test_prompted import candidates_of
 
 import segment_sam as script
 from cellsieve.errors import UserError
-from cellsieve.mask_table import mask_of
-from cellsieve.prompts import PROMPTS
+from cellsieve.pseudo_labelling.mask_table import mask_of
+from cellsieve.pseudo_labelling.prompts import PROMPTS
 from cellsieve.tables import read_table, write_table
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "segment_sam.py"

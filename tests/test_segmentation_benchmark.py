@@ -16,14 +16,14 @@ from synthetic import PEAK, draw_field, write_manifest, write_stage
 
 import benchmark_method
 import benchmark_segmentation
-from cellsieve.benchmark_choices import METHODS, NO_WEIGHTS
-from cellsieve.benchmark_methods import Field, load_method
-from cellsieve.benchmark_page import render
-from cellsieve.benchmark_picture import densest_crop, middle_field
+from cellsieve.benchmarks.choices import METHODS, NO_WEIGHTS
+from cellsieve.benchmarks.methods import Field, load_method
+from cellsieve.benchmarks.page import render
+from cellsieve.benchmarks.picture import densest_crop, middle_field
+from cellsieve.benchmarks.segmentation_benchmark import COLUMNS, FIGURES
 from cellsieve.errors import UserError
 from cellsieve.folds import fold_of
 from cellsieve.pictures import OUTLINE
-from cellsieve.segmentation_benchmark import COLUMNS, FIGURES
 from cellsieve.segmenters import save_failure, save_segmenter
 from cellsieve.segmenters.vote_network import VoteNetwork
 from cellsieve.stores import add_plane, create_zip, open_labels, open_zip

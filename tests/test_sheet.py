@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellsieve.errors import UserError
-from cellsieve.sheet import read_sheet
+from cellsieve.planning.sheet import read_sheet
 
 PLAIN = "field\timage\tslide\na\ta.tif\ts1\nb\tb.tif\ts1\n"
 
@@ -190,7 +190,8 @@ def test_a_missing_sheet_is_a_missing_file(tmp_path):
 
 def test_reading_a_sheet_needs_no_heavy_library():
     scripts = Path(__file__).parents[1] / "scripts"
-    code = "import sys, cellsieve.sheet; print({'numpy', 'pandas', 'zarr'} & set(sys.modules))"
+    heavy = {"numpy", "pandas", "zarr"}
+    code = f"import sys, cellsieve.planning.sheet; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=True
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.signs import FOLDS
-from cellsieve.signs import fit_signs as fit_table
+from cellsieve.anomaly.signs import FOLDS
+from cellsieve.anomaly.signs import fit_signs as fit_table
 
 NEW = -1  # place of a nucleus that is not in the bank
 

@@ -15,7 +15,7 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label, regionprops_table
 from skimage.segmentation import watershed
 
-from cellsieve.metrics import Matches, iou_matrix, match
+from cellsieve.benchmarks.metrics import Matches, iou_matrix, match
 from cellsieve.simulation.camera import expose
 from cellsieve.simulation.layout import place
 from cellsieve.simulation.nucleus import draw_nucleus, reach

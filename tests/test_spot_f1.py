@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from cellsieve.agreement import join_truth
+from cellsieve.benchmarks.agreement import join_truth
 from cellsieve.simulation import render
 from cellsieve.simulation.scene import Field
 from cellsieve.simulation.slide import PROBES, draw_slide

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellsieve.bleed_through import bleed_shares, unmix
 from cellsieve.errors import BadFieldError
-from cellsieve.field_signals import blob_radius, field_signals
-from cellsieve.spot_threshold import fit_mixture, signal_threshold
-from cellsieve.spots import find_spots
+from cellsieve.fish.bleed_through import bleed_shares, unmix
+from cellsieve.fish.field_signals import blob_radius, field_signals
+from cellsieve.fish.spot_threshold import fit_mixture, signal_threshold
+from cellsieve.fish.spots import find_spots
 from cellsieve.tiles import richest_tiles
 
 RADIUS = 2.0  # px: sigma √2

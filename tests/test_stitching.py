@@ -5,7 +5,7 @@ import pytest
 import zarr
 from synthetic import draw_field
 
-from cellsieve.metrics import iou_matrix, match
+from cellsieve.benchmarks.metrics import iou_matrix, match
 from cellsieve.resolution import Enlarged, Reduced
 from cellsieve.segmentation import segment_field
 from cellsieve.stitching import segment_tiled

@@ -6,8 +6,8 @@ from scipy import ndimage
 from synthetic import draw_field, ellipse
 
 from cellsieve import objects
-from cellsieve.nucleus_features import Ruler
-from cellsieve.surroundings import brightest_specks
+from cellsieve.anomaly.nucleus_features import Ruler
+from cellsieve.anomaly.surroundings import brightest_specks
 
 RULER = Ruler(40.0, 1.0)
 

@@ -4,11 +4,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cellsieve.aggregation import totals_table
-from cellsieve.calls import call_types
+from cellsieve.calling.calls import call_types
 from cellsieve.cell_table import cell_columns
-from cellsieve.prompted import SAM_MASKS
-from cellsieve.prompts import PROMPTS
-from cellsieve.pseudo_labels import COLUMNS
+from cellsieve.pseudo_labelling.prompted import SAM_MASKS
+from cellsieve.pseudo_labelling.prompts import PROMPTS
+from cellsieve.pseudo_labelling.pseudo_labels import COLUMNS
 from cellsieve.table_schema import table_schema
 from cellsieve.tables import ANOMALY, MEASUREMENTS, SIGNALS, read_table, write_table
 
@@ -42,7 +42,7 @@ def test_what_the_sheet_passes_on_is_text():
 
 
 def test_every_column_of_the_summaries_has_a_meaning():
-    from cellsieve.false_cacs import ErrorRate
+    from cellsieve.fish.false_cacs import ErrorRate
 
     fields = pd.DataFrame(
         columns=["field", "slide", "patient", "status", "nuclei", "assessable", "assessable_fish",

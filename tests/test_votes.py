@@ -7,8 +7,8 @@ from scipy import ndimage
 from synthetic import draw_field
 
 from cellsieve import choices
+from cellsieve.benchmarks.metrics import iou_matrix, match
 from cellsieve.errors import UserError
-from cellsieve.metrics import iou_matrix, match
 from cellsieve.segmenters import ENGINES, load_segmenter, save_segmenter
 from cellsieve.segmenters.halves import join_halves
 from cellsieve.segmenters.vote_network import VoteNetwork

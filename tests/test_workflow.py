@@ -118,8 +118,8 @@ def test_an_option_reruns_its_stage_and_what_follows(changed, option, planned):
     ("file", "added", "planned"),
     [
         ("cellsieve/coarse/flooding.py", "ADDED = 1", NUCLEI),
-        ("cellsieve/spots.py", "ADDED = 1", [*every("detect_signals"), *CALLS]),
-        ("cellsieve/fish_calls.py", "ADDED = 1", CALLS),
+        ("cellsieve/fish/spots.py", "ADDED = 1", [*every("detect_signals"), *CALLS]),
+        ("cellsieve/fish/fish_calls.py", "ADDED = 1", CALLS),
         ("cellsieve/report/style.css", ".added { color: red; }", ["record", "report"]),
         ("record_run.py", "ADDED = 1", ["record", "report"]),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import zarr
 
-from cellsieve.metrics import count_overlap
+from cellsieve.benchmarks.metrics import count_overlap
 from cellsieve.network_segmentation import segment_with_network
 
 

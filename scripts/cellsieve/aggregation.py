@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from cellsieve.calling.intervals import rate
+from cellsieve.calling.slide_summary import COUNTED
 from cellsieve.errors import UserError
-from cellsieve.false_cacs import ErrorRate, expected, flag
-from cellsieve.intervals import rate
-from cellsieve.slide_summary import COUNTED
+from cellsieve.fish.false_cacs import ErrorRate, expected, flag
 from cellsieve.tables import read_notes
 
 STATUSES = ("ok", "flagged", "empty", "rejected")
@@ -96,7 +96,7 @@ def totals_table(
     errors : ErrorRate or None
         Of false CACs.
     min_cac, min_assessable : int
-        See `cellsieve.false_cacs.flag`.
+        See `cellsieve.fish.false_cacs.flag`.
 
     Returns
     -------

@@ -3,13 +3,13 @@
 # engines of cellsieve.coarse
 COARSE = ("watershed", "region_growing", "split_merge")
 
-# kinds of prompts, see cellsieve.prompts
+# kinds of prompts, see cellsieve.pseudo_labelling.prompts
 PROMPT_KINDS = ("point", "box", "darkest", "neighbours")
 
 # engines of cellsieve.segmenters; the first is the default
 ENGINES = ("votes", "maskrcnn", "cellpose")
 
-# whose outlines become pseudo-labels, see cellsieve.pseudo_labels
+# whose outlines become pseudo-labels, see cellsieve.pseudo_labelling.pseudo_labels
 SOURCES = ("sam", "cellpose", "coarse")
 
 # anomaly methods that fit no network: the default one, which uses a network that ships, and those

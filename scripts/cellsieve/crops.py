@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cellsieve.nucleus_features import Ruler
+from cellsieve.anomaly.nucleus_features import Ruler
+from cellsieve.anomaly.surroundings import REACH
 from cellsieve.rescaled import Rescaled
-from cellsieve.surroundings import REACH
 
 SIDE = 64  # pixels of a crop
 DIAMETER = 24  # pixels of a typical nucleus of the reference in it, if nothing else is asked for

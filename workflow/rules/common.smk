@@ -7,17 +7,11 @@ from pathlib import Path
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from cellsieve import config as config_module
-from cellsieve import (
-    benchmark_choices,
-    choices,
-    locks,
-    plan,
-    provenance,
-    vanished,
-    weights,
-)
+from cellsieve import choices, locks, provenance, vanished, weights
+from cellsieve.benchmarks import choices as benchmark_choices
 from cellsieve.errors import UserError
+from cellsieve.planning import config as config_module
+from cellsieve.planning import plan
 
 try:
     RUN = plan.Plan(config, workflow.config_settings.overwrite_config.get("channels"))

@@ -11,11 +11,11 @@ from skimage.segmentation import expand_labels
 from skimage.transform import resize
 from torch import Tensor, nn
 
+from cellsieve.anomaly.reference import NEIGHBOURS, feature_columns
+from cellsieve.anomaly.surroundings import REACH
 from cellsieve.anomaly_networks.files import Network
 from cellsieve.anomaly_networks.windows import CELL, WINDOW, Windows
 from cellsieve.crops import DIAMETER, sampled_labels
-from cellsieve.reference import NEIGHBOURS, feature_columns
-from cellsieve.surroundings import REACH
 from cellsieve.tiles import tiles
 
 _TILE = 512  # pixels of a map that are shared out at once

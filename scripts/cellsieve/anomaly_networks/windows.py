@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cellsieve.anomaly.reference_nuclei import Scale, typical_intensity
 from cellsieve.crops import DIAMETER, sampled_labels
-from cellsieve.reference_nuclei import Scale, typical_intensity
 from cellsieve.rescaled import Rescaled
 
 # FMIC-AI cuts 512 px on a stride of 412 px; its transformer takes 224 px

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cellsieve.duplicates import duplicates
 from cellsieve.promptable.interface import PromptableModel, Prompts
 from cellsieve.promptable.outlines import stability
-from cellsieve.prompted import SAM_MASKS, Asked, ask, mask_row
+from cellsieve.pseudo_labelling.duplicates import duplicates
+from cellsieve.pseudo_labelling.prompted import SAM_MASKS, Asked, ask, mask_row
 
 # as in segment_anything.SamAutomaticMaskGenerator
 _SPACING = 32  # px of the picture: 32 points on a side of 1024
@@ -29,12 +29,12 @@ def answer_everything(
     Parameters
     ----------
     dapi, model, diameter, intensity, offset
-        See `cellsieve.prompted.answer_field`.
+        See `cellsieve.pseudo_labelling.prompted.answer_field`.
 
     Returns
     -------
     DataFrame
-        One row a mask, columns as in `cellsieve.prompted.SAM_MASKS`; masks may
+        One row a mask, columns as in `cellsieve.pseudo_labelling.prompted.SAM_MASKS`; masks may
         overlap, as a part and a whole do. Duplicates are gone already.
 
     Notes

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellsieve.anomaly.nucleus_features import Ruler
 from cellsieve.crops import SIDE, cut_crops
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 from cellsieve.simulation.draws import generator
 from cellsieve.simulation.render import render

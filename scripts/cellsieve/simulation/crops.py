@@ -4,8 +4,8 @@ from multiprocessing import Pool
 
 import numpy as np
 
+from cellsieve.anomaly.nucleus_features import Ruler
 from cellsieve.crops import SIDE, cut_crops
-from cellsieve.nucleus_features import Ruler
 from cellsieve.objects import bounding_boxes
 from cellsieve.simulation.draws import generator
 from cellsieve.simulation.exposure import expose_varied

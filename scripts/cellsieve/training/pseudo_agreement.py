@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cellsieve.metrics import count_overlap
+from cellsieve.benchmarks.metrics import count_overlap
 from cellsieve.network_segmentation import View
 from cellsieve.rescaled import Rescaled
 from cellsieve.segmenters.interface import Outlined, Segmenter

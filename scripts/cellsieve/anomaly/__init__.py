@@ -1,0 +1,1 @@
+"""How unlike the reference's nuclei a nucleus is, and how rare that would be among them."""

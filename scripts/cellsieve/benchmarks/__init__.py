@@ -1,0 +1,1 @@
+"""Methods against known labels: agreement, intervals, times, tables and pictures."""

@@ -1,0 +1,1 @@
+"""What is said of the nuclei of one slide, with its errors and its pictures."""

@@ -1,0 +1,1 @@
+"""What a run is to do: configuration and sheet, read and checked."""
