@@ -202,7 +202,7 @@ def test_no_permission_to_write(tmp_path):
 def test_every_key_reaches_a_job_or_the_plan():
     """A key that nothing reads would be ignored without a word."""
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    readers = rules + (ROOT / "scripts" / "cellsieve" / "plan.py").read_text()
+    readers = rules + (ROOT / "scripts" / "cellsieve" / "planning" / "plan.py").read_text()
     for name, section in DEFAULTS.items():
         if isinstance(section, dict) and name != "channels" and f'options("{name}")' not in rules:
             assert [key for key in section if f'"{key}"' not in readers] == []
