@@ -60,7 +60,7 @@ def test_gain_of_a_single_probe_needs_more_than_a_third_spot():
 
 def test_gain_that_rests_on_spots_beside_a_neighbour_is_not_called():
     counted = {p: says(3, *[2] * 40) for p in ("aqua", "gold")}
-    counted["gold"] = counted["gold"]._replace(sober=says(*[2] * 41).evidence)
+    counted["gold"] = counted["gold"]._replace(cautious=says(*[2] * 41).evidence)
     fish = call_fish(counted, np.ones(41, bool), NEVER[:41], NEVER[:41], 2)
     assert (fish.call[0], fish.doubt[0]) == (
         "not_assessable",

@@ -28,8 +28,8 @@ def field():
 
 def by_regionprops(dapi, labels, unit):
     """Measure the whole image at once, object by object."""
-    present, numbers = np.unique(labels, return_inverse=True)
-    regions = regionprops(numbers.reshape(labels.shape), dapi)
+    present, numbers = np.unique(np.append(0, labels), return_inverse=True)
+    regions = regionprops(numbers[1:].reshape(labels.shape), dapi)
     height, width = labels.shape
     return pd.DataFrame(
         {
@@ -82,11 +82,24 @@ def test_the_brightest_part_by_hand():
     assert bright_part(inside, 0 * even) == 1
 
 
-def test_overlapping_does_not_depend_on_the_batches(field, monkeypatch):
-    whole = measure_nuclei(*field, None)["overlapping"]
+def test_nothing_depends_on_the_batches(field, monkeypatch):
+    whole = measure_nuclei(*field, 0.3)
     monkeypatch.setattr(objects, "TILE", 40)
-    assert whole.equals(measure_nuclei(*field, None)["overlapping"])
-    assert 0 < whole.sum() < len(whole)
+    pd.testing.assert_frame_equal(whole, measure_nuclei(*field, 0.3), check_exact=True)
+    assert 0 < whole["overlapping"].sum() < len(whole)
+
+
+def test_odd_forms_as_regionprops():
+    """A pixel, a row, a column, two pieces and a ring, without a pixel of background."""
+    labels = np.full((9, 9), 7)
+    labels[0, 0], labels[2, 1:6], labels[4:8, 0], labels[6:9, 3:6] = 1, 2, 3, 4
+    labels[7, 4] = 5
+    labels[0, 8] = labels[4, 8] = 6
+    counts = np.arange(81, dtype=np.uint16).reshape(9, 9)
+    table = measure_nuclei(counts, labels, 1.0)
+    expected = by_regionprops(counts, labels, 1.0)
+    drawn = ["overlapping", "contact", "bright_part"]
+    pd.testing.assert_frame_equal(table.drop(columns=drawn), expected, rtol=1e-9)
 
 
 def test_without_a_pixel_size_micrometres_are_empty(field):

@@ -62,3 +62,14 @@ def test_every_column_between_the_stages_says_what_it_is(tmp_path):
         assert all(field.metadata[b"description"] for field in schema), columns
         assert list(read_table(path)) == list(columns)
     assert b"red_2" in schema.field("red_2_state").metadata[b"description"]
+
+
+def test_units_between_the_stages_and_a_probe_named_like_a_column(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(path, pd.DataFrame(columns=list(SIGNALS)), SIGNALS)
+    schema = pq.read_schema(path)
+    units = [schema.field(name).metadata.get(b"unit") for name in ("size_px", "height", "contrast")]
+    assert units == [b"px", b"camera counts", None]
+    types = call_types(["fill"])
+    write_table(path, pd.DataFrame(columns=list(types)), types)
+    assert b"probe fill" in pq.read_schema(path).field("fill").metadata[b"description"]

@@ -30,13 +30,11 @@ def test_nothing_is_a_fragment_where_nothing_is_whole():
     assert not found.fragment.any()
 
 
-def test_two_nuclei_have_much_dna_or_a_dent():
+def test_two_nuclei_have_much_dna():
     # the median of the first three is 100
-    table = pd.DataFrame(
-        {"dapi_sum": [90, 100, 110, 131, 100], "solidity": [0.97, 0.97, 0.97, 0.97, 0.89]}
-    )
+    table = pd.DataFrame({"dapi_sum": [90, 100, 110, 131, 130]})
     whole = np.array([True, True, True, False, False])
-    assert looks_doubled(table, whole).tolist() == [False, False, False, True, True]
+    assert looks_doubled(table, whole).tolist() == [False, False, False, True, False]
     assert not looks_doubled(table[:3], np.zeros(3, bool)).any()
 
 
@@ -48,10 +46,12 @@ def test_a_covered_nucleus_has_a_part_far_brighter_than_is_usual_on_the_slide():
     assert not looks_covered(table, np.zeros(5, bool)).any()
 
 
-def test_a_slight_dent_or_a_rather_bright_part_may_be_two_nuclei():
-    # the median brightest part of the first three is 1.25, a fifth more is 1.5
+def test_a_dent_or_a_rather_bright_part_may_be_two_nuclei():
+    # of the first three the median brightest part is 1.25, a fifth more is 1.5; the median
+    # dents are 0.03 of the hull, 1.9 times that is 0.057
     table = pd.DataFrame(
-        {"solidity": [0.97, 0.95, 0.946, 0.944, 0.97], "bright_part": [1.2, 1.25, 1.3, 1.2, 1.51]}
+        {"solidity": [0.98, 0.97, 0.945, 0.942, 0.97], "bright_part": [1.2, 1.25, 1.3, 1.2, 1.51]}
     )
     whole = np.array([True, True, True, False, False])
     assert may_be_two(table, whole).tolist() == [False, False, False, True, True]
+    assert not may_be_two(table, np.zeros(5, bool)).any()

@@ -156,14 +156,14 @@ def _measure_batch(dapi: Any, nuclei: Any, batch: Batch, boxes: pd.DataFrame) ->
     numbers = np.searchsorted(present, batch.labels) + offset
     counts = np.asarray(dapi[batch.region])
     contact = contact_share(labels)[numbers]
-    table = _moments(labels, counts).loc[numbers]
-    origin = np.array([part.start for part in batch.region])
-    table[["y_px", "x_px"]] += origin
+    places = boxes.to_numpy() - np.tile([part.start for part in batch.region], 2)
+    corners = np.zeros((len(present) + offset, 2), np.int64)
+    corners[numbers] = places[:, :2]
+    table = _moments(labels, counts, corners).loc[numbers]
+    table[["y_px", "x_px"]] += boxes[["y0", "x0"]].to_numpy()
     table.insert(0, "cell", batch.labels)
     parts = []
-    for number, (y0, x0, y1, x1) in zip(
-        numbers, boxes.to_numpy() - np.tile(origin, 2), strict=True
-    ):
+    for number, (y0, x0, y1, x1) in zip(numbers, places, strict=True):
         inside = labels[y0:y1, x0:x1] == number
         parts.append((convex_area(inside), bright_part(inside, counts[y0:y1, x0:x1])))
     convex, bright = np.array(parts).T
@@ -175,11 +175,16 @@ def _measure_batch(dapi: Any, nuclei: Any, batch: Batch, boxes: pd.DataFrame) ->
     )
 
 
-def _moments(labels: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
-    """Area, centre, axes of the ellipse with the same second moments, and light, by label."""
-    y, x = np.nonzero(labels)
-    own = labels[y, x]
+def _moments(labels: np.ndarray, counts: np.ndarray, corners: np.ndarray) -> pd.DataFrame:
+    """Area, centre, axes of the ellipse with the same second moments, and light, by label.
+
+    Places are from the corner of each label's box, so that the last digits do not depend
+    on where the tile begins.
+    """
+    places = np.nonzero(labels)
+    own = labels[places]
     area = np.bincount(own)
+    y, x = np.stack(places) - corners[own].T
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.bincount(own, values) / np.maximum(area, 1)
@@ -189,7 +194,8 @@ def _moments(labels: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
     yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dy * dx)
     middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
     long, short = middle + spread, np.maximum(middle - spread, 0)
-    light = np.bincount(own, counts[y, x])
+    roundness = np.divide(short, long, out=np.ones_like(long), where=long > 0)
+    light = np.bincount(own, counts[places])
     return pd.DataFrame(
         {
             "y_px": centre_y,
@@ -197,7 +203,7 @@ def _moments(labels: np.ndarray, counts: np.ndarray) -> pd.DataFrame:
             "area_px": area,
             "major_px": 4 * np.sqrt(long),
             "minor_px": 4 * np.sqrt(short),
-            "eccentricity": np.sqrt(1 - short / np.where(long > 0, long, np.inf)),
+            "eccentricity": np.sqrt(1 - roundness),
             "dapi_mean": light / np.maximum(area, 1),
             "dapi_sum": light,
         }

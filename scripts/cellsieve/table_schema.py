@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from cellsieve.columns import NUMBERS, definition
+from cellsieve.stage_columns import unit
 from cellsieve.tables import ANOMALY, MEASUREMENTS
 
 _TYPES = {"int64": "integer", "float64": "number", "bool": "boolean", "string": "string"}
-_UNITS = {"_um2": "µm²", "_um": "µm", "_px": "px", "_ul": "µl"}
 _WHOLE = frozenset(
     {
         *(
@@ -30,8 +30,6 @@ _WHOLE = frozenset(
 )
 _KNOWN = {name: _TYPES[of] for name, of in (MEASUREMENTS | ANOMALY).items()}
 _KNOWN |= {"anomaly_z": "number", "anomaly_q": "number"}
-_COUNTS = "camera counts"
-_ODD_UNITS = {"area_px": "px²", "dapi_mean": _COUNTS, "dapi_sum": _COUNTS}
 
 
 def table_schema(columns: Iterable[str]) -> dict[str, Any]:
@@ -59,9 +57,8 @@ def table_schema(columns: Iterable[str]) -> dict[str, Any]:
 
 def _field(name: str, probes: list[str]) -> dict[str, str]:
     field = {"name": name, "type": _type(name, probes), "description": definition(name, probes)}
-    units = [unit for suffix, unit in _UNITS.items() if name.endswith(suffix)]
-    if unit := _ODD_UNITS.get(name, next(iter(units), None)):
-        field["unit"] = unit
+    if of := unit(name):
+        field["unit"] = of
     return field
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cellsieve.columns import definition
 from cellsieve.files import atomic
+from cellsieve.stage_columns import stage_definition, unit
 
 _NOTES = b"cellsieve_notes"
 
@@ -67,7 +67,7 @@ def write_table(
     ----------
     path : path-like
         Written atomically. What each column means is in the metadata of its field
-        in the Parquet schema, as ``description``.
+        in the Parquet schema, as ``description`` and, where it has one, ``unit``.
     frame : DataFrame
         May be empty and may then lack columns; otherwise it has all of them.
     columns : mapping of str to str
@@ -87,12 +87,9 @@ def write_table(
     table = pa.Table.from_pandas(typed, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), _NOTES: json.dumps(list(notes)).encode()}
     probes = [name for name in columns if f"{name}_state" in columns]
-    described = [
-        field.with_metadata({"description": definition(field.name, probes)})
-        for field in table.schema
-    ]
+    described = pa.schema([_described(field, probes) for field in table.schema], metadata)
     with atomic(path) as part:
-        pq.write_table(table.cast(pa.schema(described, metadata)), part)
+        pq.write_table(table.cast(described), part)
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
@@ -104,3 +101,10 @@ def read_notes(path: Path | str) -> list[str]:
     """Return the notes kept with a table."""
     metadata = pq.read_schema(path).metadata or {}
     return json.loads(metadata.get(_NOTES, b"[]"))
+
+
+def _described(field: pa.Field, probes: Sequence[str]) -> pa.Field:
+    about = {"description": stage_definition(field.name, probes)}
+    if of := unit(field.name):
+        about["unit"] = of
+    return field.with_metadata(about)

@@ -7,11 +7,10 @@ import pandas as pd
 
 FRAGMENT = 1 / 3  # of the median area; what is smaller is debris or a piece
 MUCH_DNA = 1.3  # of the median; one nucleus and a small one beside it have more
-DENTED = 0.9  # solidity, which single nuclei hardly ever fall below
 COVERED = 1.25  # brightest part relative to the median nucleus': beyond it something lies over it
-# less than that shows two nuclei in one outline often enough, where signals speak for two as well
-SLIGHTLY_DENTED = 0.945
-RATHER_BRIGHT = 1.2
+# less than that shows two nuclei in one outline often enough, where signals speak for two as well:
+RATHER_BRIGHT = 1.2  # the same
+DENTED = 1.9  # what the convex hull has more, relative to the median nucleus'
 
 
 class Wholeness(NamedTuple):
@@ -46,12 +45,12 @@ def judge_wholeness(nuclei: pd.DataFrame) -> Wholeness:
 
 
 def looks_doubled(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
-    """Tell which nuclei may be two: by their DNA content or by a dent in the outline.
+    """Tell which nuclei have as much DNA as two.
 
     Parameters
     ----------
     nuclei : DataFrame
-        ``dapi_sum, solidity`` of the nuclei of one slide.
+        ``dapi_sum`` of the nuclei of one slide.
     whole : ndarray, (n,), bool
         Those that the typical DNA content is had from.
 
@@ -62,7 +61,7 @@ def looks_doubled(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
     """
     dna = nuclei["dapi_sum"].to_numpy(float)
     typical = np.median(dna[whole]) if whole.any() else np.inf
-    return (dna > MUCH_DNA * typical) | (nuclei["solidity"].to_numpy(float) < DENTED)
+    return dna > MUCH_DNA * typical
 
 
 def looks_covered(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
@@ -83,22 +82,25 @@ def looks_covered(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
 
 
 def may_be_two(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:
-    """Tell which nuclei are not clearly single ones, so that gains in them prove nothing.
+    """Tell which nuclei are not clearly single ones: a dent, or a part that is rather bright.
+
+    Gains in them prove nothing.
 
     Parameters
     ----------
     nuclei : DataFrame
         ``solidity, bright_part`` of the nuclei of one slide.
     whole : ndarray, (n,), bool
-        Those that the typical brightest part is had from.
+        Those that the typical nucleus is had from.
 
     Returns
     -------
     ndarray, (n,), bool
-        By weaker signs than `looks_doubled` and `looks_covered` go by.
     """
-    dented = nuclei["solidity"].to_numpy(float) < SLIGHTLY_DENTED
-    return dented | (_bright_part(nuclei, whole) > RATHER_BRIGHT)
+    # relative, since pixels dent small nuclei more
+    dents = 1 - nuclei["solidity"].to_numpy(float)
+    usual = np.median(dents[whole]) if whole.any() else np.inf
+    return (dents > DENTED * usual) | (_bright_part(nuclei, whole) > RATHER_BRIGHT)
 
 
 def _bright_part(nuclei: pd.DataFrame, whole: np.ndarray) -> np.ndarray:

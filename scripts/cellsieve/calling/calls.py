@@ -91,8 +91,13 @@ def call_slide(
         spots = found.signals[found.signals["probe"] == probe]
         where = Nuclei(area, found.readable(probe), alone, presumed_normal)
         counted[probe] = count_probe(spots, where, options.split_diameters, found.outside_px(probe))
-    doubled, unclear = (tell(nuclei, alone) for tell in (looks_doubled, may_be_two))
-    fish = call_fish(counted, alone, doubled, unclear, options.min_gain_probes)
+    fish = call_fish(
+        counted,
+        alone,
+        doubled=looks_doubled(nuclei, alone),
+        maybe_two=may_be_two(nuclei, alone),
+        min_gain_probes=options.min_gain_probes,
+    )
     reasons = _Reasons(len(nuclei))
     _explain_nucleus(reasons, found)
     reasons.add(fragment, "fragment or debris: under a third of the slide's median area")

@@ -48,7 +48,7 @@ def call_fish(
     counted: Mapping[str, ProbeCounts],
     assessable: np.ndarray,
     doubled: np.ndarray,
-    unclear: np.ndarray,
+    maybe_two: np.ndarray,
     min_gain_probes: int,
 ) -> FishCalls:
     """Count the signals of every nucleus and call those that can be assessed.
@@ -59,9 +59,9 @@ def call_fish(
     assessable : ndarray, (n,), bool
         Whole nuclei that overlap no other.
     doubled : ndarray, (n,), bool
-        Nuclei whose DNA content or outline is as that of two.
-    unclear : ndarray, (n,), bool
-        Nuclei that may be two by weaker signs.
+        Nuclei whose DNA content is as that of two.
+    maybe_two : ndarray, (n,), bool
+        Nuclei that may be two by their outline or their light.
     min_gain_probes : int
         Gains that make a circulating genetically aberrant cell (CAC).
 
@@ -86,19 +86,19 @@ def call_fish(
         nothing = np.zeros(n, bool)
         call = _calls(states, nothing, nothing)
         return FishCalls(counts, states, call, np.full(n, "", object), nothing)
-    posterior, sober = _posteriors(used, judged)
+    posterior, cautious = _posteriors(used, judged)
     for place, (name, c) in enumerate(used.items()):
         likely = posterior.counts[:, place].argmax(axis=1)
         counts[name] = np.where(c.readable, likely, np.nan)
     cac = posterior.gains[:, min_gain_probes:].sum(axis=1)
-    without = sober.gains[:, min_gain_probes:].sum(axis=1)
+    without = cautious.gains[:, min_gain_probes:].sum(axis=1)
     gains = sum((counts[name] > NORMAL_COUNT for name in used), np.zeros(n, np.int64))
     certain = (cac >= CERTAIN) & (without >= CERTAIN) & (gains >= min_gain_probes)
     read = sum((c.readable for c in used.values()), np.zeros(n, np.int64))
     twice = judged & certain & doubled & (gains == read) & (read >= FEWEST_PROBES)
     faint = judged & ((posterior.kinds[:, FAINT] > 0.5) | (_strength(used) < -FAINTEST))
     doubt = _doubts(judged, faint, cac, certain)
-    doubt[judged & certain & unclear] = "gains, but not clearly one nucleus"
+    doubt[judged & certain & maybe_two] = "gains, but not clearly one nucleus"
     doubt[twice] = "gains in all probes and much DNA: two nuclei or a doubled genome"
     good = judged & (doubt == "")
     for name, c in used.items():
@@ -150,11 +150,11 @@ def _counts_alone(counted: ProbeCounts, assessable: np.ndarray) -> np.ndarray:
 
 def _posteriors(used: Mapping[str, ProbeCounts], judged: np.ndarray) -> tuple[Posterior, Posterior]:
     """Of all spots, and of those that are surely signals of their own in this nucleus."""
-    evidence, sober = (
-        np.stack([getattr(c, of) for c in used.values()], axis=1) for of in ("evidence", "sober")
+    evidence, cautious = (
+        np.stack([getattr(c, of) for c in used.values()], axis=1) for of in ("evidence", "cautious")
     )
     kinds = fit_kinds(evidence[judged])
-    return judge(evidence, kinds), judge(sober, kinds)
+    return judge(evidence, kinds), judge(cautious, kinds)
 
 
 def _strength(used: Mapping[str, ProbeCounts]) -> np.ndarray:

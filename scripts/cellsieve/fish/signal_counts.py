@@ -28,7 +28,7 @@ REFINED = (1 / 3, 1.5)  # times the first threshold: where a better one is looke
 STEPS = 200
 SISTERS = 0.1  # nucleus diameters, about 1 µm: so far apart may a split signal's halves lie
 _NO_PAIRS = np.zeros((0, 2), np.int64)
-_APART_PX = 1e7  # between nuclei in the search for neighbours: farther than any field is wide
+_LEAST_PX = 1e-6  # spots of no size are not divided by 0
 
 
 class ProbeCounts(NamedTuple):
@@ -54,7 +54,7 @@ class ProbeCounts(NamedTuple):
     evidence : ndarray, (n, 9), float64, or None
         Likelihood of 0, 1, … 8 signals, all 1 where it is not readable; None
         when the probe failed or shows no signals.
-    sober : ndarray, (n, 9), float64, or None
+    cautious : ndarray, (n, 9), float64, or None
         The same without the spots that may be another nucleus' or the other half of
         a split signal.
     strength : ndarray, (n,), float64, or None
@@ -69,7 +69,7 @@ class ProbeCounts(NamedTuple):
     outside: int
     readable: np.ndarray
     evidence: np.ndarray | None = None
-    sober: np.ndarray | None = None
+    cautious: np.ndarray | None = None
     strength: np.ndarray | None = None
 
 
@@ -141,11 +141,11 @@ def count_probe(
     fitted = readable & nuclei.assessable
     model = fit_spots(_renumbered(found, fitted), nuclei.area_px[fitted], strays)
     evidence = [
-        _evidence(spots, nuclei, model) for spots in (found, _sober(inside, split_px, nuclei))
+        _evidence(spots, nuclei, model) for spots in (found, _cautious(inside, split_px, nuclei))
     ]
     return counted._replace(
         evidence=evidence[0],
-        sober=evidence[1],
+        cautious=evidence[1],
         strength=strength(found, len(readable), model),
     )
 
@@ -158,17 +158,17 @@ def loci(spots: pd.DataFrame, split_px: float | np.ndarray) -> pd.DataFrame:
     spots : DataFrame
         ``nucleus`` (0 …), ``y_px``, ``x_px``, ``contrast``, ``height``.
     split_px : float, or ndarray, (n,), float
-        Spots are near when their centres are within this, which may differ between
-        nuclei; a chain of near ones is one locus.
+        Spots are near when their centres are within this (one value a spot, the same
+        for all of a nucleus); a chain of near ones is one locus.
 
     Returns
     -------
     DataFrame
         One row a locus: ``nucleus``, the greatest ``contrast`` and its ``height``.
     """
-    apart = spots["nucleus"] * _APART_PX
-    near_px = np.broadcast_to(split_px, len(spots))
-    points = np.column_stack([spots["y_px"] / near_px, spots["x_px"] / near_px, apart])
+    reach = np.maximum(np.broadcast_to(split_px, len(spots)), _LEAST_PX)
+    # in units of the reach, and nuclei two of them apart
+    points = np.column_stack([spots["y_px"] / reach, spots["x_px"] / reach, 2.0 * spots["nucleus"]])
     n = len(points)
     pairs = cKDTree(points).query_pairs(1.0, output_type="ndarray") if n else _NO_PAIRS
     near = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
@@ -177,7 +177,7 @@ def loci(spots: pd.DataFrame, split_px: float | np.ndarray) -> pd.DataFrame:
     return brightest.drop_duplicates("chain", keep="last")[["nucleus", "contrast", "height"]]
 
 
-def _sober(spots: pd.DataFrame, split_px: float, nuclei: Nuclei) -> pd.DataFrame:
+def _cautious(spots: pd.DataFrame, split_px: float, nuclei: Nuclei) -> pd.DataFrame:
     """Loci that no other nucleus may share, with all joined that may be a split signal.
 
     The halves of a split signal lie apart by the same way in µm whatever the optics;
