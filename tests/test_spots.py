@@ -216,3 +216,19 @@ def test_mixture_recovers_what_it_was_drawn_from():
 
 def test_too_few_candidates_give_no_threshold():
     assert signal_threshold(np.full(19, 10.0), 3.0) is None
+
+
+class Damaged:
+    """A plane whose lower half cannot be decoded."""
+
+    shape, dtype = (64, 64), np.dtype(np.uint16)
+
+    def __getitem__(self, region):
+        if region[0].stop > 40:
+            raise BadFieldError("cut short")
+        return np.zeros((64, 64), np.uint16)[region]
+
+
+def test_what_cannot_be_read_ahead_is_said_when_its_turn_comes():
+    with pytest.raises(BadFieldError, match="cut short"):
+        find_spots(Damaged(), np.zeros((64, 64), np.int64), 2.0, tile=16)
